@@ -1,0 +1,5 @@
+"""CFR-SAM on Detectron2."""
+
+from . import standin
+
+standin.install_if_missing()

@@ -1,0 +1,111 @@
+"""Every configuration key that the project adds to Detectron2's, with its unit and its source."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_cfrsam_config(cfg: CN) -> None:
+    """Add CFR-SAM's keys to `cfg` (in place) and set the Detectron2 defaults that suit nuclei."""
+    _set_detectron2_defaults(cfg)
+    _add_data_keys(cfg)
+    _add_prompt_learner_keys(cfg)
+    _add_sam_keys(cfg)
+    _add_mask_head_keys(cfg)
+    _add_inference_keys(cfg)
+    _add_solver_keys(cfg)
+
+
+def _set_detectron2_defaults(cfg: CN) -> None:
+    cfg.VERSION = 2
+    cfg.SEED = 0  # a fixed seed: the same run gives the same numbers
+    cfg.INPUT.FORMAT = "RGB"
+    # ImageNet's statistics in 0..255, for both stages.
+    cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
+    cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
+    cfg.MODEL.META_ARCHITECTURE = "CFRSAM"
+    cfg.MODEL.BACKBONE.NAME = "SAMEncoder"
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "CentroidProposalGenerator"
+    cfg.MODEL.WEIGHTS = ""
+    # Tiles without nuclei are data, too.
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
+    cfg.DATALOADER.ASPECT_RATIO_GROUPING = False
+
+
+def _add_data_keys(cfg: CN) -> None:
+    # Datasets for evaluation during training; the best checkpoint is chosen on them.
+    # DATASETS.TEST is scored once, after training or by --eval-only.
+    cfg.DATASETS.VAL = ()
+    # The user's own data: COCO-format JSON files and image folders, registered by position as
+    # custom_train, custom_val, custom_test. Classes come from the files.
+    cfg.DATASETS.CUSTOM = CN()
+    for split in ("TRAIN", "VAL", "TEST"):
+        cfg.DATASETS.CUSTOM[split] = CN({"JSON": "", "IMAGES": ""})
+    # "none", "prompt_learner" (stage 1) or "sam" (stage 2): the published augmentations.
+    cfg.INPUT.AUGMENTATION = "none"
+    # Side of the random training crop in px; smaller images are padded to it. 0 keeps images whole.
+    cfg.INPUT.TRAIN_CROP_SIZE = 0
+
+
+def _add_prompt_learner_keys(cfg: CN) -> None:
+    node = cfg.MODEL.PROMPT_LEARNER = CN()
+    node.NUM_CLASSES = 5
+    node.BACKBONE = "convnext_small"  # a ConvNeXt of timm
+    node.DEPTHS = []  # blocks a stage; empty: timm's own
+    node.DIMS = []  # channels a stage; empty: timm's own
+    node.PRETRAINED = True  # ImageNet weights through timm
+    node.HIDDEN_DIM = 256  # channels of necks, descriptor and heads
+    node.NUM_LEVELS = 3  # pyramid levels sampled: 3 PanNuke, 4 CPM-17 and MoNuSeg
+    node.ANCHOR_STRIDE = 8  # px between anchors: 8 PanNuke, 16 CPM-17 and MoNuSeg
+    node.DISTANCE_WEIGHT = 0.1  # matching cost of a pixel of distance (Eq. 1)
+    node.BACKGROUND_WEIGHT = 0.4  # beta of Eq. 2: 0.4 PanNuke, 0.25 CPM-17, 0.2 MoNuSeg
+    node.REGRESSION_WEIGHT = 5e-3  # lambda of Eq. 2
+    node.SUPPRESSION_RADIUS = 3.0  # px: 3 PanNuke, 12 CPM-17, 11 MoNuSeg
+    node.KEEP_ON_MASK_ONLY = False  # drop points off the auxiliary mask (CPM-17, MoNuSeg)
+
+
+def _add_sam_keys(cfg: CN) -> None:
+    node = cfg.MODEL.SAM = CN()
+    node.WEIGHTS = ""  # Meta's sam_vit_*.pth; empty: random
+    node.EMBED_DIM = 768
+    node.DEPTH = 12
+    node.NUM_HEADS = 12
+    node.GLOBAL_ATTN_INDEXES = [2, 5, 8, 11]
+    node.WINDOW_SIZE = 14  # cells of 16 px
+    node.FREEZE = True  # of the encoder; the adapters train
+    node.MALA_RANK = 64
+
+
+def _add_mask_head_keys(cfg: CN) -> None:
+    node = cfg.MODEL.MASK_HEAD = CN()
+    node.FOCAL_WEIGHT = 20.0  # lambda of Eq. 16
+    node.BOUNDARY_WEIGHT = 0.01  # Eq. 15
+    # Sides in px of the crops that BGMR refines, smallest first; each nucleus takes the first that
+    # holds its initial mask with the halo. Empty: every nucleus at full frame.
+    node.CROP_SIZES = []
+    node.CROP_HALO = 24  # px of context kept around the initial mask; BGMR's receptive field
+    node.PROMPTS_PER_CHUNK = 64  # prompts decoded at once in inference; bounds memory
+    node.FINAL_MASK = "refined"  # or "initial": what inference returns
+
+
+def _add_inference_keys(cfg: CN) -> None:
+    node = cfg.MODEL.CFRSAM = CN()
+    node.PROMPT_LEARNER_WEIGHTS = ""  # checkpoint of stage 1; kept frozen
+    # Points that train stage 2: "learner" (frozen predictions), "centroid" or "random" interior
+    # points of the ground truth.
+    node.TRAIN_PROMPTS = "learner"
+    node.MAX_TRAIN_NUCLEI = 25  # nuclei an image, drawn at random
+    node.NMS_THRESH = 0.5  # box IoU: 0.5 PanNuke and CPM-17, 0.3 MoNuSeg
+    node.WINDOW_SIZE = 256  # px; larger images are cut into windows for stage 2
+    node.WINDOW_OVERLAP = 64  # px
+    node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
+
+
+def _add_solver_keys(cfg: CN) -> None:
+    cfg.SOLVER.OPTIMIZER = "ADAM"  # or "ADAMW"; betas 0.9 and 0.999
+    cfg.SOLVER.WEIGHT_DECAY = 1e-4
+    cfg.SOLVER.WEIGHT_DECAY_NORM = None  # as all other parameters
+    cfg.SOLVER.WARMUP_ITERS = 0
+    # CLIP_TYPE "full_model" clips the total norm; Detectron2's own types clip each parameter.
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    cfg.SOLVER.EMA_DECAY = 0.0  # of the averaged weights that are evaluated and kept; 0: none
+    # The metric of the validation split, as "group/name" of the evaluator, that picks the best.
+    cfg.TEST.BEST_METRIC = "segmentation/bPQ"
