@@ -1,0 +1,9 @@
+"""Stage 1: from an image to the centroids of its nuclei, with their classes.
+
+In the order data meets them: `backbone`, `neck`, `anchors`, `heads`; then `matcher` and `losses`
+in training, `selection` in inference. `generator` puts them together.
+"""
+
+from .generator import CentroidProposalGenerator, PointPredictions
+
+__all__ = ["CentroidProposalGenerator", "PointPredictions"]

@@ -1,0 +1,6 @@
+"""The frozen Segment Anything image encoder and the adapters that teach it nuclei."""
+
+from .encoder import SAMEncoder
+from .mala import MALA
+
+__all__ = ["MALA", "SAMEncoder"]

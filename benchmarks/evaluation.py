@@ -1,0 +1,260 @@
+"""Time the evaluator against plain loops over nuclei, on the same images and in one run.
+
+    python benchmarks/evaluation.py [--images 60] [--json]
+
+Scored are PanNuke-format arrays: those of the published numbers (CFRSAM_FIXTURES, or
+../shared/fixtures) repeated, or generated ones where that folder is missing. All of bPQ, class PQ,
+AJI, AJI+ and centroid pairs are computed by three routes, which must agree to 1e-6: the loops kept
+in this file, `score_pannuke_arrays`, and `NucleusEvaluator` from encoded ground truth and masks.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+import cfrsam_d2  # noqa: F401  (puts the stand-in on the path where Detectron2 is missing)
+
+# isort: split
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Instances
+from scipy.optimize import linear_sum_assignment
+
+from cfrsam_d2.data.rle import encode_mask
+from cfrsam_d2.evaluation import ImageScores, NucleusEvaluator, score_pannuke_arrays
+
+FIXTURES = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
+Scores = list[float]  # bPQ, K class PQ, AJI, AJI+, then the confusion matrix of centroids
+Masks = list[np.ndarray]  # one (H, W) bool mask a nucleus
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=60, help="how many images to score")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    args = parser.parse_args()
+
+    source, true_masks, pred_masks = load_arrays()
+    chosen = np.resize(np.arange(len(true_masks)), args.images)
+    true_masks, pred_masks = true_masks[chosen], pred_masks[chosen]
+    process = evaluator_route(true_masks, pred_masks)
+    types = ["unknown"] * args.images
+    results = {
+        "loops": timed(
+            lambda: [loop_scores(*pair) for pair in zip(true_masks, pred_masks, strict=True)]
+        ),
+        "functions": timed(
+            lambda: [numbers(s) for s in score_pannuke_arrays(true_masks, pred_masks, types)]
+        ),
+        "evaluator": timed(process),
+    }
+    reference = np.array(results["loops"][1])
+    for name, (_, scores) in results.items():
+        np.testing.assert_allclose(scores, reference, rtol=0, atol=1e-6, err_msg=name)
+    seconds = {name: total for name, (total, _) in results.items()}
+    report(source, args.images, seconds, args.json)
+
+
+def report(source: str, num_images: int, seconds: dict[str, float], as_json: bool) -> None:
+    """Print seconds an image of every route, and how many times faster than the loops each is."""
+    per_image = {name: total / num_images for name, total in seconds.items()}
+    ratios = {name: per_image["loops"] / per_image[name] for name in ("functions", "evaluator")}
+    if as_json:
+        print(json.dumps({"images": source, "seconds_per_image": per_image, "ratio": ratios}))
+        return
+    print(f"{num_images} images ({source}); all routes agree to 1e-6")
+    for name, value in per_image.items():
+        ratio = f"  {ratios[name]:6.1f} x faster than the loops" if name in ratios else ""
+        print(f"{name:10} {1e3 * value:8.2f} ms an image{ratio}")
+
+
+def timed(route: Callable[[], list[Scores]]) -> tuple[float, list[Scores]]:
+    start = time.perf_counter()
+    scores = route()
+    return time.perf_counter() - start, scores
+
+
+# Images
+
+
+def load_arrays() -> tuple[str, np.ndarray, np.ndarray]:
+    """Return where the images come from, and true and predicted masks (B, H, W, K+1)."""
+    path = Path(os.environ.get("CFRSAM_FIXTURES", FIXTURES)) / "pannuke_metrics.npz"
+    if not path.is_file():
+        return "generated", *generated_arrays()
+    with np.load(path) as arrays:
+        return path.name, arrays["true_masks"], without_overlaps(arrays["pred_masks"])
+
+
+def without_overlaps(masks: np.ndarray) -> np.ndarray:
+    """Leave each pixel to its last channel, as a model's painted prediction does."""
+    for channel in range(masks.shape[-1] - 2):
+        masks[(masks[..., channel + 1 : -1] != 0).any(axis=-1), channel] = 0
+    return masks
+
+
+def generated_arrays(
+    num_images: int = 20, size: int = 256, num_classes: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw discs on a jittered grid, and predictions that are shifted, swapped, missed or added."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size]
+    arrays = np.zeros((2, num_images, size, size, num_classes + 1), dtype=np.int16)
+    for gt, pred in zip(*arrays, strict=True):
+        for index, (row, column) in enumerate(np.ndindex(6, 6), start=1):
+            center = np.array([row, column]) * 42 + 22 + rng.uniform(-5, 5, 2)
+            shifted = center + rng.uniform(-4, 4, 2)
+            radius, class_id = rng.uniform(5, 11), rng.integers(num_classes)
+            other = rng.integers(num_classes) if rng.random() < 0.2 else class_id
+            if rng.random() < 0.9:
+                gt[np.hypot(y - center[0], x - center[1]) < radius, class_id] = index
+            if rng.random() < 0.9:
+                pred[np.hypot(y - shifted[0], x - shifted[1]) < radius, other] = index
+    return arrays[0], arrays[1]
+
+
+# The project's own routes
+
+
+def numbers(image: ImageScores) -> Scores:
+    scores = image.segmentation
+    values = [scores.bpq, *scores.class_pqs, scores.aji, scores.aji_plus]
+    return [*values, *image.confusion.ravel().tolist()]
+
+
+def evaluator_route(true_masks: np.ndarray, pred_masks: np.ndarray) -> Callable[[], list[Scores]]:
+    """Register the images as a dataset and return what scores their masks by the evaluator."""
+    num_images, height, width, num_channels = true_masks.shape
+    dataset = [
+        {
+            "image_id": index,
+            "file_name": f"{index}.png",
+            "height": height,
+            "width": width,
+            "annotations": [
+                {"segmentation": encode_mask(nucleus), "category_id": class_id}
+                for class_id, nucleus in all_nuclei(masks)
+            ],
+        }
+        for index, masks in enumerate(true_masks)
+    ]
+    DatasetCatalog.register("benchmark", lambda: dataset)
+    MetadataCatalog.get("benchmark").thing_classes = [str(c) for c in range(num_channels - 1)]
+    outputs = [instances(masks) for masks in pred_masks]
+    evaluator = NucleusEvaluator("benchmark")
+
+    def process() -> list[Scores]:
+        for index in range(num_images):
+            evaluator.process([{"image_id": index}], [{"instances": outputs[index]}])
+        return [numbers(evaluator.scores[index]) for index in range(num_images)]
+
+    return process
+
+
+def instances(masks: np.ndarray) -> Instances:
+    """Turn (H, W, K+1) predicted masks into what a model returns."""
+    found = all_nuclei(masks)
+    output = Instances(masks.shape[:2])
+    empty = np.zeros((0, *masks.shape[:2]), dtype=bool)
+    output.pred_masks = torch.from_numpy(np.stack([m for _, m in found]) if found else empty)
+    output.pred_classes = torch.tensor([c for c, _ in found], dtype=torch.int64)
+    output.scores = torch.arange(len(found)) / max(len(found), 1)
+    return output
+
+
+# The plain loops
+
+
+def all_nuclei(masks: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """List (class, (H, W) mask) of an image, channel by channel."""
+    found = []
+    for class_id in range(masks.shape[-1] - 1):
+        channel = masks[..., class_id]
+        found += [(class_id, channel == i) for i in np.unique(channel) if i != 0]
+    return found
+
+
+def loop_scores(true_masks: np.ndarray, pred_masks: np.ndarray) -> Scores:
+    """Score one image nucleus by nucleus, as the definitions read."""
+    gt, pred = all_nuclei(true_masks), all_nuclei(pred_masks)
+    gt_visible, pred_visible = paint(gt), paint(pred)
+    values = [loop_pq(gt_visible, pred_visible)]
+    for class_id in range(true_masks.shape[-1] - 1):
+        values.append(loop_pq(of_class(gt, class_id), of_class(pred, class_id)))
+    values += loop_ajis(gt_visible, pred_visible)
+    return values + loop_confusion(gt, pred, true_masks.shape[-1] - 1)
+
+
+def of_class(nuclei: list[tuple[int, np.ndarray]], class_id: int) -> Masks:
+    return [mask for c, mask in nuclei if c == class_id]
+
+
+def paint(nuclei: list[tuple[int, np.ndarray]]) -> Masks:
+    """Cut from every mask what later ones cover."""
+    visible: Masks = []
+    for _, mask in nuclei:
+        visible = [earlier & ~mask for earlier in visible] + [mask]
+    return [mask for mask in visible if mask.any()]
+
+
+def loop_pq(gt: Masks, pred: Masks) -> float:
+    if not gt:
+        return math.nan
+    ious = [iou for a in gt for b in pred if (iou := (a & b).sum() / (a | b).sum()) > 0.5]
+    tp = len(ious)
+    return tp / (tp + (len(pred) - tp) / 2 + (len(gt) - tp) / 2) * sum(ious) / (tp + 1e-6)
+
+
+def loop_ajis(gt: Masks, pred: Masks) -> list[float]:
+    """Return AJI and AJI+."""
+    if not gt or not pred:
+        return [0.0 if gt else math.nan] * 2
+    shared = np.array([[(a & b).sum() for b in pred] for a in gt])
+    joined = np.array([[(a | b).sum() for b in pred] for a in gt])
+    best = [(row, int(np.argmax(shared[row] / (joined[row] + 1e-6)))) for row in range(len(gt))]
+    one_to_one = list(assign(-shared / (joined + 1e-6)))
+    return [loop_aggregate(gt, pred, shared, joined, pairs) for pairs in (best, one_to_one)]
+
+
+def assign(costs: np.ndarray) -> Iterator[tuple[int, int]]:
+    return zip(*linear_sum_assignment(costs), strict=True)
+
+
+def loop_aggregate(
+    gt: Masks, pred: Masks, shared: np.ndarray, joined: np.ndarray, pairs: list[tuple[int, int]]
+) -> float:
+    pairs = [pair for pair in pairs if shared[pair] > 0]
+    rows, columns = {row for row, _ in pairs}, {column for _, column in pairs}
+    union = sum(joined[pair] for pair in pairs)
+    union += sum(mask.sum() for row, mask in enumerate(gt) if row not in rows)
+    union += sum(mask.sum() for column, mask in enumerate(pred) if column not in columns)
+    return sum(shared[pair] for pair in pairs) / union
+
+
+def loop_confusion(
+    gt: list[tuple[int, np.ndarray]], pred: list[tuple[int, np.ndarray]], num_classes: int
+) -> list[float]:
+    """Pair centroids within 12 px and count (ground-truth class, predicted class)."""
+    gt_centers = [np.argwhere(mask).mean(axis=0) for _, mask in gt]
+    pred_centers = [np.argwhere(mask).mean(axis=0) for _, mask in pred]
+    distances = np.array([[math.dist(a, b) for b in pred_centers] for a in gt_centers])
+    distances = distances.reshape(len(gt), len(pred))
+    pairs = [pair for pair in assign(distances) if distances[pair] <= 12]
+    counts = np.zeros((num_classes + 1, num_classes + 1))
+    for row, column in pairs:
+        counts[gt[row][0], pred[column][0]] += 1
+    for index in set(range(len(gt))) - {row for row, _ in pairs}:
+        counts[gt[index][0], num_classes] += 1
+    for index in set(range(len(pred))) - {column for _, column in pairs}:
+        counts[num_classes, pred[index][0]] += 1
+    return counts.ravel().tolist()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The two published augmentation strategies, and the plain random crop.
+
+Each is an albumentations `Compose` for `image` (uint8 RGB) and `mask` (label maps, int32).
+Geometric steps move both, label maps by nearest neighbour; the others change the image alone. Area
+that a step uncovers is black and belongs to no nucleus, as in the published code.
+"""
+
+import os
+
+# albumentations asks the package index for its newest version when it is imported: training must
+# neither wait for the network nor print about it.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+import cv2
+
+from ..errors import UserError
+
+# Loader workers are processes: OpenCV's own threads would fight them for the cores, and a pool that
+# was started before a fork can hang in the child.
+cv2.setNumThreads(0)
+
+
+def build_augmentation(name: str, crop_size: int) -> A.Compose:
+    """Build the augmentation that the configuration names.
+
+    Args:
+        name: cfg.INPUT.AUGMENTATION, one of "none", "prompt_learner", "sam".
+        crop_size: cfg.INPUT.TRAIN_CROP_SIZE, px; 0 keeps images whole.
+
+    Raises:
+        UserError: another name, or a crop size that the strategy cannot use.
+    """
+    if name not in _STRATEGIES:
+        raise UserError(f"INPUT.AUGMENTATION is {name!r}: choose one of {', '.join(_STRATEGIES)}")
+    if crop_size < 0:
+        raise UserError(f"INPUT.TRAIN_CROP_SIZE is {crop_size}: use a size in px, or 0 for none")
+    return _STRATEGIES[name](crop_size)
+
+
+def no_augmentation(crop_size: int) -> A.Compose:
+    """Only the random crop.
+
+    Args:
+        crop_size: side of the crop in px; 0 keeps images whole.
+    """
+    return A.Compose(_random_crop(crop_size))
+
+
+def prompt_learner_augmentation(crop_size: int) -> A.Compose:
+    """Stage 1: the published prompt learner's strategy.
+
+    Args:
+        crop_size: side of the random crop that comes first, in px; 0 keeps images whole.
+    """
+    shift = {"x": (-0.3, 0.3), "y": (-0.3, 0.3)}  # of the image's width and height
+    return A.Compose(
+        [
+            *_random_crop(crop_size),
+            A.RandomGridShuffle(grid=(4, 4), p=0.5),
+            _color_jitter(p=0.2),
+            A.RandomRotate90(p=0.5),
+            _downscale(p=0.15),
+            _blur(p=0.2),
+            _noise(p=0.25),
+            _zoom_blur(p=0.1),
+            A.HorizontalFlip(p=0.5),
+            A.VerticalFlip(p=0.5),
+            A.Affine(translate_percent=shift, scale=(0.9, 1.1), keep_ratio=True, p=0.5),
+        ]
+    )
+
+
+def sam_augmentation(crop_size: int) -> A.Compose:
+    """Stage 2: CellViT's strategy.
+
+    Its elastic step also tilted the image (`alpha_affine`), which albumentations 2 no longer does;
+    what remains moves pixels by less than one.
+
+    Args:
+        crop_size: side of the random crop in px (256 published); super-pixels and the random sized
+            crop are measured by it.
+
+    Raises:
+        UserError: the crop size is below 2.
+    """
+    if crop_size < 2:
+        raise UserError(
+            f"INPUT.TRAIN_CROP_SIZE is {crop_size}: INPUT.AUGMENTATION 'sam' needs a crop, "
+            "256 in the paper"
+        )
+    return A.Compose(
+        [
+            *_random_crop(crop_size),
+            A.RandomRotate90(p=0.5),
+            A.HorizontalFlip(p=0.5),
+            A.VerticalFlip(p=0.5),
+            _downscale(p=0.15),
+            _blur(p=0.2),
+            _noise(p=0.25),
+            _color_jitter(p=0.2),
+            A.Superpixels(
+                p_replace=(0.1, 0.1), n_segments=(200, 200), max_size=crop_size // 2, p=0.1
+            ),
+            _zoom_blur(p=0.1),
+            A.RandomSizedCrop((crop_size // 2, crop_size), size=(crop_size, crop_size), p=0.1),
+            A.ElasticTransform(sigma=25, alpha=0.5, border_mode=cv2.BORDER_REFLECT_101, p=0.2),
+        ]
+    )
+
+
+_STRATEGIES = {
+    "none": no_augmentation,
+    "prompt_learner": prompt_learner_augmentation,
+    "sam": sam_augmentation,
+}
+
+
+def _random_crop(size: int) -> list[A.RandomCrop]:
+    """Crop to size × size px; smaller images are first padded at the bottom and the right."""
+    if size == 0:
+        return []
+    return [A.RandomCrop(size, size, pad_if_needed=True, pad_position="top_left")]
+
+
+def _color_jitter(p: float) -> A.ColorJitter:
+    return A.ColorJitter(
+        brightness=(0.75, 1.25),
+        contrast=(0.75, 1.25),
+        saturation=(0.9, 1.1),
+        hue=(-0.05, 0.05),
+        p=p,
+    )
+
+
+def _downscale(p: float) -> A.Downscale:
+    return A.Downscale(scale_range=(0.5, 0.5), p=p)
+
+
+def _blur(p: float) -> A.Blur:
+    return A.Blur(blur_limit=(3, 9), p=p)  # the odd kernels up to 10 px
+
+
+def _noise(p: float) -> A.GaussNoise:
+    return A.GaussNoise(std_range=(0.0, 50**0.5 / 255), p=p)  # variance up to 50 gray levels²
+
+
+def _zoom_blur(p: float) -> A.ZoomBlur:
+    return A.ZoomBlur(max_factor=(1.0, 1.05), p=p)

@@ -1,0 +1,65 @@
+"""The datasets every config can name, registered when the package is imported.
+
+Nothing is read or made until a dataset is loaded. The folders are below DETECTRON2_DATASETS.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ..errors import UserError
+from .coco_writer import IMAGE_FOLDER, JSON_NAME
+from .files import dataset_root
+from .palette import class_colors
+from .pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
+from .registration import register_nucleus_json
+from .synthetic import (
+    SYNTHETIC_CLASSES,
+    SYNTHETIC_SPLITS,
+    SYNTHETIC_TISSUES,
+    make_synthetic_dataset,
+)
+
+# Dataset: its folder, the splits with a folder each, classes, tissues in report order.
+_DATASETS = {
+    "synthetic": ("synthetic_he", SYNTHETIC_SPLITS, SYNTHETIC_CLASSES, SYNTHETIC_TISSUES),
+    "pannuke": ("pannuke", ("fold1", "fold2", "fold3"), PANNUKE_CLASSES, PANNUKE_TISSUES),
+}
+
+
+def register_builtin_datasets(root: Path) -> None:
+    """Register `synthetic_{train,val,test}` and `pannuke_fold{1,2,3}`, whose files are in `root`.
+
+    Args:
+        root: the folder of all datasets.
+    """
+    for dataset, (folder, splits, classes, tissues) in _DATASETS.items():
+        for split in splits:
+            json_file = root / folder / split / JSON_NAME
+            register_nucleus_json(
+                f"{dataset}_{split}",
+                json_file,
+                json_file.parent / IMAGE_FOLDER,
+                prepare=_preparation(dataset, root / folder, json_file),
+                thing_classes=list(classes),
+                thing_colors=class_colors(len(classes)),
+                thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(classes))},
+                tissues=list(tissues),
+            )
+
+
+def _preparation(dataset: str, folder: Path, json_file: Path) -> Callable[[], None]:
+    if dataset == "synthetic":
+        return partial(make_synthetic_dataset, folder)
+    return partial(_require, json_file, dataset)
+
+
+def _require(json_file: Path, dataset: str) -> None:
+    if not json_file.is_file():
+        raise UserError(
+            f"{json_file} does not exist: run `python datasets/prepare.py {dataset} SOURCE` "
+            "(see datasets/README.md), or set DETECTRON2_DATASETS to where it is"
+        )
+
+
+register_builtin_datasets(dataset_root())

@@ -1,0 +1,134 @@
+"""From a dataset dict to what the models take.
+
+Letters: N nuclei, H×W px.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.structures import BitMasks, Boxes, Instances
+
+from ..errors import UserError
+from .augmentation import build_augmentation
+from .image import read_rgb
+from .label_layers import Nucleus, pack_layers, split_cut_nuclei, unpack_layers
+from .points import mask_point
+from .rle import decode_mask
+
+
+class NucleusMapper:
+    """Read an image, augment it together with its nuclei, and rebuild boxes, masks and points.
+
+    The callable takes a dataset dict and returns a copy of it with
+
+    * "image": (3, H, W) uint8 tensor, RGB;
+    * "instances" (training): Instances with gt_boxes (N, 4) XYXY, gt_classes (N,) int64,
+      gt_masks (N, H, W) and gt_points (N, 2) float32 x, y in pixel-index units; N may be 0;
+
+    and without "annotations". In evaluation the image is the file's, untouched.
+    """
+
+    @configurable
+    def __init__(self, *, augmentation: A.Compose | None) -> None:
+        """
+        Args:
+            augmentation: of training, with the targets `image` and `mask`; None maps for
+                evaluation.
+        """
+        self.augmentation = augmentation
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
+        name, crop_size = cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE
+        return {"augmentation": build_augmentation(name, crop_size) if is_train else None}
+
+    def __call__(
+        self, dataset_dict: dict[str, Any], rng: np.random.Generator | None = None
+    ) -> dict[str, Any]:
+        """
+        Args:
+            dataset_dict: one image of a registered dataset; not changed.
+            rng: all randomness of the augmentation comes from it: equal generators give equal
+                results, in whatever process. None: a fresh one.
+
+        Raises:
+            UserError: the image cannot be read, or image or masks are not of the size that the
+                dataset states.
+        """
+        dataset_dict = dict(dataset_dict)
+        annotations = dataset_dict.pop("annotations", [])
+        # 1. The image.
+        image = read_rgb(dataset_dict["file_name"])
+        _check_size(dataset_dict, image)
+        # 2. In training: the nuclei, augmented with the image.
+        if self.augmentation is not None:
+            annotations = [a for a in annotations if not a.get("iscrowd", 0)]
+            layers = pack_layers(_decode_masks(dataset_dict, annotations), *image.shape[:2])
+            image, nuclei = self._augment(image, layers, rng or np.random.default_rng())
+            # 3. Their boxes, classes, masks and points.
+            classes = [annotations[nucleus.index]["category_id"] for nucleus in nuclei]
+            dataset_dict["instances"] = _build_instances(nuclei, classes, image.shape[:2])
+        # 4. The tensor.
+        dataset_dict["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return dataset_dict
+
+    def _augment(
+        self, image: np.ndarray, layers: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[Nucleus]]:
+        # `set_random_seed` would seed every step alike, so that all of them decide alike (a
+        # horizontal flip would always come with a vertical one): the steps share one state.
+        self.augmentation.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        augmented = self.augmentation(image=image, mask=layers)
+        before, after = unpack_layers(layers), unpack_layers(augmented["mask"])
+        return augmented["image"], split_cut_nuclei(before, after)
+
+
+def _check_size(dataset_dict: dict[str, Any], image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    if (height, width) != (dataset_dict["height"], dataset_dict["width"]):
+        raise UserError(
+            f"{dataset_dict['file_name']} has {width}×{height} px but its dataset says "
+            f"{dataset_dict['width']}×{dataset_dict['height']}: "
+            "put back the image that was annotated, or correct the JSON's width and height"
+        )
+
+
+def _decode_masks(
+    dataset_dict: dict[str, Any], annotations: list[dict[str, Any]]
+) -> Iterator[np.ndarray]:
+    """Yield one (H, W) boolean mask an annotation."""
+    size = [dataset_dict["height"], dataset_dict["width"]]
+    for number, annotation in enumerate(annotations):
+        rle = annotation["segmentation"]
+        if list(rle["size"]) != size:
+            raise UserError(
+                f"mask {number} of {dataset_dict['file_name']} has the RLE size {rle['size']}, "
+                f"height first, but the image has {size}: convert the dataset again"
+            )
+        yield decode_mask(rle)
+
+
+def _build_instances(
+    nuclei: list[Nucleus], classes: list[int], image_size: tuple[int, int]
+) -> Instances:
+    masks = np.zeros((len(nuclei), *image_size), dtype=bool)
+    boxes = np.zeros((len(nuclei), 4), dtype=np.float32)
+    points = np.zeros((len(nuclei), 2), dtype=np.float32)
+    for k, (_, top, left, mask) in enumerate(nuclei):
+        masks[k, top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        boxes[k] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        points[k] = mask_point(mask)
+        boxes[k] += (left, top, left, top)
+        points[k] += (left, top)
+    instances = Instances(image_size)
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes))
+    instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
+    instances.gt_masks = BitMasks(torch.from_numpy(masks))
+    instances.gt_points = torch.from_numpy(points)
+    return instances

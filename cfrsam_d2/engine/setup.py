@@ -1,0 +1,192 @@
+"""From a config file to a config that is known to be usable, and to a trained model."""
+
+import difflib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+from torch import nn
+
+from ..checkpoint.checkpointer import load_weights
+from ..config import add_cfrsam_config
+from ..data.registration import register_custom_datasets
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
+    """Read a config file, override keys of it, register its datasets; and check all that.
+
+    Where CUDA is wanted and there is none, the config asks for the CPU.
+
+    Args:
+        config_file: a YAML of Detectron2's and this project's keys; `_BASE_` names one it extends.
+        overrides: key, value, key, value, … as typed on a command line.
+
+    Returns:
+        The config; not frozen.
+
+    Raises:
+        UserError: the file is missing or is no such YAML, a key does not exist or has a value of
+            another type, or a dataset is not registered.
+    """
+    cfg = get_cfg()
+    add_cfrsam_config(cfg)
+    _merge_file(cfg, config_file)
+    _merge_overrides(cfg, overrides)
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("MODEL.DEVICE is %s, but there is no CUDA: using cpu", cfg.MODEL.DEVICE)
+        cfg.MODEL.DEVICE = "cpu"
+    register_custom_datasets(cfg)
+    _check_registered(cfg)
+    return cfg
+
+
+def check_training(cfg: CfgNode) -> None:
+    """
+    Raises:
+        UserError: training as `cfg` says would fail, or would choose weights on test data.
+    """
+    check_classes(cfg)
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: name a registered dataset")
+    if both := set(cfg.DATASETS.VAL) & set(cfg.DATASETS.TEST):
+        raise UserError(
+            f"{', '.join(sorted(both))} is in DATASETS.VAL and in DATASETS.TEST: the best weights "
+            "are chosen on VAL, so take a test set that has no part in it"
+        )
+    if cfg.SOLVER.AMP.ENABLED and not cfg.MODEL.DEVICE.startswith("cuda"):
+        raise UserError(
+            f"SOLVER.AMP.ENABLED is True and MODEL.DEVICE is {cfg.MODEL.DEVICE}: AMP needs CUDA, "
+            "so set SOLVER.AMP.ENABLED False"
+        )
+
+
+def check_classes(cfg: CfgNode) -> None:
+    """
+    Raises:
+        UserError: a dataset has other classes than the model.
+    """
+    num_classes = cfg.MODEL.PROMPT_LEARNER.NUM_CLASSES
+    for _, name in _dataset_names(cfg):
+        classes = MetadataCatalog.get(name).thing_classes
+        if len(classes) != num_classes:
+            raise UserError(
+                f"MODEL.PROMPT_LEARNER.NUM_CLASSES is {num_classes}, but {name} has "
+                f"{len(classes)} classes ({', '.join(classes)}): set it to {len(classes)}"
+            )
+
+
+def skip_initial_weights(cfg: CfgNode) -> None:
+    """For a model that a checkpoint of its own follows: read and download nothing else."""
+    cfg.MODEL.PROMPT_LEARNER.PRETRAINED = False
+    cfg.MODEL.SAM.WEIGHTS = ""
+    cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS = ""
+
+
+def build_trained_model(cfg: CfgNode) -> nn.Module:
+    """Build the model with MODEL.WEIGHTS, or else with the best or final weights of OUTPUT_DIR.
+
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        UserError: there are no weights, they do not fit, or a dataset has other classes.
+    """
+    check_classes(cfg)
+    path = _trained_weights(cfg)
+    cfg = cfg.clone()
+    cfg.defrost()
+    skip_initial_weights(cfg)
+    model = build_model(cfg)
+    logger.info("Loading weights from %s", path)
+    load_weights(model, path)
+    return model.eval()
+
+
+def _trained_weights(cfg: CfgNode) -> str:
+    if cfg.MODEL.WEIGHTS:
+        return cfg.MODEL.WEIGHTS
+    for name in ("model_best.pth", "model_final.pth"):
+        path = os.path.join(cfg.OUTPUT_DIR, name)
+        if os.path.isfile(path):
+            return path
+    raise UserError(
+        f"there are no trained weights: MODEL.WEIGHTS is empty, and {cfg.OUTPUT_DIR} has neither "
+        "model_best.pth nor model_final.pth; train first, or set MODEL.WEIGHTS or OUTPUT_DIR"
+    )
+
+
+def _merge_file(cfg: CfgNode, config_file: str) -> None:
+    if not os.path.isfile(config_file):
+        raise UserError(
+            f"the config file {config_file!r} does not exist: "
+            "let --config-file name one, such as configs/prompt_learner.yaml"
+        )
+    try:
+        loaded = CfgNode.load_yaml_with_base(config_file)
+    except (OSError, yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{config_file} or its _BASE_ is no config: {error}") from error
+    for key in _leaf_keys(loaded):
+        _require_key(cfg, key, config_file)
+    try:
+        cfg.merge_from_file(config_file)
+    except ValueError as error:
+        raise UserError(f"{config_file}: {error}") from error
+
+
+def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    for option in overrides:
+        if option.startswith("--"):
+            raise UserError(f"{option} stands after a KEY VALUE pair: put it before them")
+    if len(overrides) % 2:
+        raise UserError(f"{overrides[-1]} has no value: give KEY VALUE pairs")
+    for key in overrides[::2]:
+        _require_key(cfg, key, "the command line")
+    try:
+        cfg.merge_from_list(list(overrides))
+    except ValueError as error:
+        raise UserError(f"the command line: {error}") from error
+
+
+def _leaf_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaf_keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _require_key(cfg: CfgNode, key: str, source: str) -> None:
+    valid = list(_leaf_keys(cfg))
+    if key not in valid:
+        nearest = difflib.get_close_matches(key, valid, n=1, cutoff=0)[0]
+        raise UserError(f"{source} has {key}, which is no config key: did you mean {nearest}?")
+
+
+def _dataset_names(cfg: CfgNode) -> Iterator[tuple[str, str]]:
+    """Pairs of a split's config key and a dataset in it."""
+    for split in ("TRAIN", "VAL", "TEST"):
+        for name in cfg.DATASETS[split]:
+            yield f"DATASETS.{split}", name
+
+
+def _check_registered(cfg: CfgNode) -> None:
+    registered = [
+        name
+        for name in DatasetCatalog.list()
+        if MetadataCatalog.get(name).get("evaluator_type") == "nucleus"
+    ]
+    for key, name in _dataset_names(cfg):
+        if name not in registered:
+            raise UserError(
+                f"{key} has {name!r}, which is not registered: take one of "
+                f"{', '.join(sorted(registered))}, or name files of your own in DATASETS.CUSTOM"
+            )

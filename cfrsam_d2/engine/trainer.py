@@ -1,0 +1,167 @@
+"""Training, with validation on the way and one look at the test set at the end."""
+
+import logging
+import os
+import weakref
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    HookBase,
+    SimpleTrainer,
+    TrainerBase,
+    create_ddp_model,
+    hooks,
+)
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ..checkpoint.checkpointer import NucleusCheckpointer, load_weights
+from ..data.loader import build_test_loader, build_train_loader
+from ..evaluation import NucleusEvaluator
+from .ema import WeightAverage
+from .hooks import SeedForward, StopAtBadLoss, UpdateAverage, Validation
+from .optimizer import build_optimizer
+from .setup import check_training
+
+logger = logging.getLogger(__name__)
+
+
+class NucleusTrainer(DefaultTrainer):
+    """Detectron2's trainer for both stages.
+
+    It adds: running averages of the weights, validation that keeps the best of them, checkpoints
+    from which a run continues bit by bit (on a CPU), and a stop at the first bad loss.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """
+        Raises:
+            UserError: the config cannot be trained with.
+        """
+        TrainerBase.__init__(self)  # DefaultTrainer's own would build with its checkpointer
+        check_training(cfg)
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        data_loader = self.build_train_loader(cfg)
+        on_cpu = cfg.MODEL.DEVICE == "cpu"
+        self._trainer = (AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer)(
+            create_ddp_model(
+                model,
+                broadcast_buffers=False,
+                find_unused_parameters=True,  # SAM's decoder has heads that get no gradient
+                **({"device_ids": None} if on_cpu else {}),
+            ),
+            data_loader,
+            optimizer,
+        )
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        decay = cfg.SOLVER.EMA_DECAY
+        self.average = WeightAverage(model, decay) if decay > 0 else None
+        self.checkpointer = NucleusCheckpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            trainer=weakref.proxy(self),
+            **({"ema": self.average} if self.average else {}),
+        )
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.validation = self._build_validation(model) if cfg.DATASETS.VAL else None
+        self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continue the run in OUTPUT_DIR, if `resume` and there is one, or load MODEL.WEIGHTS.
+
+        Raises:
+            UserError: the weights are missing or do not fit.
+        """
+        if resume and self.checkpointer.has_checkpoint():
+            self.checkpointer.load(self.checkpointer.get_checkpoint_file())
+            self.start_iter = self.iter + 1
+            self._trainer.data_loader = self.build_train_loader(self.cfg, self.start_iter)
+            return
+        if resume:
+            logger.warning("%s has no checkpoint: starting anew", self.cfg.OUTPUT_DIR)
+        if self.cfg.MODEL.WEIGHTS:
+            load_weights(self.checkpointer.model, self.cfg.MODEL.WEIGHTS)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """In the order of a step's end: weights, validation, and only then the checkpoint.
+
+        So a checkpoint knows of a validation at its iteration, which a resumed run does not repeat.
+        """
+        is_main = comm.is_main_process()
+        period = self.cfg.SOLVER.CHECKPOINT_PERIOD
+        return [
+            hooks.IterationTimer(),
+            SeedForward(self.cfg.SEED),
+            StopAtBadLoss(),
+            hooks.LRScheduler(),
+            UpdateAverage(self.average) if self.average else None,
+            self.validation,
+            # Older checkpoints serve no purpose, and those of SAM-H are large.
+            hooks.PeriodicCheckpointer(self.checkpointer, period, max_to_keep=1)
+            if is_main
+            else None,
+            hooks.PeriodicWriter(self.build_writers()) if is_main else None,
+        ]
+
+    def train(self) -> dict:
+        """Train, then score the test set once, with the best weights of validation.
+
+        Returns:
+            The scores of the test set; {} without one, or where this is not the main process.
+        """
+        super().train()
+        if not self.cfg.DATASETS.TEST:
+            return {}
+        has_best = self.validation is not None and self.validation.best_iteration is not None
+        path = os.path.join(self.cfg.OUTPUT_DIR, f"model_{'best' if has_best else 'final'}.pth")
+        comm.synchronize()  # until the main process has written it
+        logger.info("Scoring %s on %s", path, ", ".join(self.cfg.DATASETS.TEST))
+        load_weights(self.checkpointer.model, path)
+        return self.test(self.cfg, self.model)
+
+    def _build_validation(self, model: nn.Module) -> Validation:
+        datasets, metric = self.cfg.DATASETS.VAL, self.cfg.TEST.BEST_METRIC
+        return Validation(
+            period=self.cfg.TEST.EVAL_PERIOD,
+            evaluate=self._validate,
+            # As `test` names the scores: of several datasets, the first one counts.
+            metric=metric if len(datasets) == 1 else f"{datasets[0]}/{metric}",
+            checkpointer=NucleusCheckpointer(model, self.cfg.OUTPUT_DIR),
+            average=self.average,
+        )
+
+    def _validate(self) -> dict[str, float]:
+        """The scores on the validation sets by name, in the main process."""
+        if comm.get_world_size() > 1:
+            for buffer in self.model.buffers():  # batch norm's differ: use those that are saved
+                torch.distributed.broadcast(buffer, src=0)
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.DATASETS.TEST = cfg.DATASETS.VAL
+        return flatten_results_dict(self.test(cfg, self.model))
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+        return build_train_loader(cfg, start_iteration)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> NucleusEvaluator:
+        """The evaluator writes its tables to `OUTPUT_DIR/inference/<dataset>`."""
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
+        return NucleusEvaluator(dataset_name, output_dir=folder)

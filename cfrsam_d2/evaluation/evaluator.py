@@ -1,0 +1,169 @@
+"""The evaluator that Detectron2 calls: it turns model outputs into label maps and keeps scores."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.structures import Instances
+from detectron2.utils import comm
+
+from ..data.rle import decode_mask
+from ..errors import UserError
+from .image_scores import ImageScores, score_detection, score_segmentation
+from .nuclei import Nuclei, ground_truth_nuclei, predicted_nuclei
+from .report import dataset_tables, format_tables, write_report
+from .tables import summarize
+
+logger = logging.getLogger(__name__)
+
+
+class NucleusEvaluator(DatasetEvaluator):
+    """Score nuclei against a registered dataset: PQ, AJI, detection and classification.
+
+    Every image is reduced to a few numbers as soon as it is processed. Centroids for detection are
+    those of masks on both sides; where only points are predicted, the points take their place and
+    the segmentation metrics are left out.
+
+    Attributes:
+        scores: the records of the images that this rank has processed, by `image_id`.
+    """
+
+    def __init__(
+        self, dataset_name: str, output_dir: str | None = None, *, distributed: bool = True
+    ) -> None:
+        """
+        Args:
+            dataset_name: registered name; its dicts hold the ground truth, its metadata
+                `thing_classes` and, for the order of the report, `tissues`.
+            output_dir: folder for metrics.json and the CSV tables; None writes nothing.
+            distributed: collect the scores of all ranks on the first; False: this rank's alone.
+
+        Raises:
+            UserError: the dataset has no images, or two with the same `image_id`.
+        """
+        self._dataset_name = dataset_name
+        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._distributed = distributed
+        images = DatasetCatalog.get(dataset_name)
+        if not images:
+            raise UserError(f"{dataset_name} has no images: choose a dataset that has some")
+        self._images = {image["image_id"]: image for image in images}
+        if len(self._images) < len(images):
+            raise UserError(
+                f"{dataset_name} has several images of one image_id: give every image its own"
+            )
+        # Loading a dataset may be what fills its metadata.
+        metadata = MetadataCatalog.get(dataset_name)
+        self._class_names: Sequence[str] = metadata.thing_classes
+        self._tissues: Sequence[str] = metadata.get("tissues", ())
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all scores."""
+        self.scores: dict[int | str, ImageScores] = {}
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Instances]]) -> None:
+        """Score a batch.
+
+        Args:
+            inputs: the mapper's dicts, of which `image_id` is used.
+            outputs: one `{"instances": Instances}` an input, in the image's own size, with
+                `pred_classes` (N,), `scores` (N,), and `pred_masks` (N, H, W) bool or, without
+                masks, `pred_points` (N, 2).
+
+        Raises:
+            UserError: an image or a class that the dataset does not have, masks of another size.
+        """
+        for image, output in zip(inputs, outputs, strict=True):
+            image_id = image["image_id"]
+            if image_id not in self._images:
+                raise UserError(
+                    f"image_id {image_id!r} is not in {self._dataset_name}: "
+                    "evaluate on the dataset that the images come from"
+                )
+            self.scores[image_id] = self._score(
+                self._images[image_id], output["instances"].to("cpu")
+            )
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
+        """Average over the dataset, print the tables and write them.
+
+        Returns:
+            The groups of `summarize` on the first rank, nothing on others.
+
+        Raises:
+            UserError: images of the dataset were not processed.
+        """
+        scores = self.scores
+        if self._distributed:
+            comm.synchronize()
+            scores = {}
+            for of_rank in comm.gather(self.scores, dst=0):
+                scores |= of_rank
+            if not comm.is_main_process():
+                return OrderedDict()
+        self._check_all_processed(scores)
+        images = [scores[image_id] for image_id in self._images]
+        metrics = summarize(images, self._class_names, self._tissues)
+        tables = dataset_tables(images, self._class_names, self._tissues)
+        logger.info("%s:\n\n%s", self._dataset_name, format_tables(metrics, tables))
+        if self._output_dir is not None:
+            write_report(self._output_dir, metrics, tables, images, self._class_names)
+            logger.info("Tables are in %s", self._output_dir)
+        return metrics
+
+    def _check_all_processed(self, scores: dict[int | str, ImageScores]) -> None:
+        missing = [image for image_id, image in self._images.items() if image_id not in scores]
+        if missing:
+            raise UserError(
+                f"{len(missing)} of {len(self._images)} images of {self._dataset_name} were not "
+                f"processed, the first is {missing[0]['file_name']} (image_id "
+                f"{missing[0]['image_id']!r}): run the model on the whole dataset"
+            )
+
+    def _score(self, image: dict[str, Any], instances: Instances) -> ImageScores:
+        num_classes = len(self._class_names)
+        gt, pred = self._ground_truth(image), self._prediction(image, instances)
+        magnification = image.get("magnification", 40)
+        return ImageScores(
+            image_id=image["image_id"],
+            file_name=image["file_name"],
+            tissue=image.get("tissue", "unknown"),
+            confusion=score_detection(gt, pred, num_classes, magnification),
+            segmentation=None if pred.label_map is None else score_segmentation(gt, pred),
+        )
+
+    def _ground_truth(self, image: dict[str, Any]) -> Nuclei:
+        annotations = image["annotations"]
+        return ground_truth_nuclei(
+            [np.flatnonzero(decode_mask(nucleus["segmentation"])) for nucleus in annotations],
+            [nucleus["category_id"] for nucleus in annotations],
+            (image["height"], image["width"]),
+            len(self._class_names),
+        )
+
+    def _prediction(self, image: dict[str, Any], instances: Instances) -> Nuclei:
+        size, num_classes = (image["height"], image["width"]), len(self._class_names)
+        classes = instances.pred_classes.numpy()
+        if classes.size and classes.max() >= num_classes:
+            raise UserError(
+                f"the model predicts class {classes.max()}, {self._dataset_name} has "
+                f"{num_classes} classes: set MODEL.PROMPT_LEARNER.NUM_CLASSES to {num_classes} and "
+                "use weights trained with it"
+            )
+        if not instances.has("pred_masks"):
+            return Nuclei(instances.pred_points.float().numpy(), classes)
+        masks = instances.pred_masks.numpy()
+        if masks.shape[1:] != size:
+            raise UserError(
+                f"masks of {masks.shape[1:]} px for {image['file_name']} of {size} px: "
+                "predict in the size of the image"
+            )
+        pixels = [np.flatnonzero(mask) for mask in masks]
+        scores = instances.scores.float().numpy()
+        return predicted_nuclei(pixels, classes, scores, size, num_classes)

@@ -1,0 +1,93 @@
+"""All scores of one image: a handful of numbers, so that any number of images can be kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .detection import confusion_of_pairs, radius_at
+from .jaccard import aji, aji_plus
+from .nuclei import Nuclei
+from .overlap import measure_overlap
+from .panoptic_quality import PanopticQuality, panoptic_quality
+
+
+@dataclass(frozen=True)
+class SegmentationScores:
+    """How well the outlines of one image agree.
+
+    Attributes:
+        binary: panoptic quality of the class-free maps.
+        by_class: panoptic quality of each of the K classes.
+        aji: aggregated Jaccard index of the class-free maps, NaN without ground truth.
+        aji_plus: the same with one-to-one pairs.
+    """
+
+    binary: PanopticQuality
+    by_class: tuple[PanopticQuality, ...]
+    aji: float
+    aji_plus: float
+
+    @property
+    def bpq(self) -> float:
+        """Class-free PQ, NaN without ground truth."""
+        return self.binary.pq if self.binary.has_ground_truth else float("nan")
+
+    @property
+    def dq(self) -> float:
+        """Class-free detection quality, NaN without ground truth."""
+        return self.binary.dq if self.binary.has_ground_truth else float("nan")
+
+    @property
+    def sq(self) -> float:
+        """Class-free segmentation quality, NaN without ground truth."""
+        return self.binary.sq if self.binary.has_ground_truth else float("nan")
+
+    @property
+    def class_pqs(self) -> list[float]:
+        """PQ of each class, NaN where the ground truth has no nucleus of it."""
+        return [pq.pq if pq.has_ground_truth else float("nan") for pq in self.by_class]
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """The record of one image.
+
+    Attributes:
+        image_id: as in the dataset.
+        file_name: as in the dataset.
+        tissue: name, "unknown" where the dataset does not tell.
+        confusion: (K+1, K+1) counts of paired centroids, see `confusion_of_pairs`.
+        segmentation: None if only points were predicted.
+    """
+
+    image_id: int | str
+    file_name: str
+    tissue: str
+    confusion: np.ndarray
+    segmentation: SegmentationScores | None
+
+
+def score_detection(gt: Nuclei, pred: Nuclei, num_classes: int, magnification: float) -> np.ndarray:
+    """Return the (K+1, K+1) confusion matrix of centroids paired at this magnification."""
+    return confusion_of_pairs(
+        gt.points,
+        gt.classes,
+        pred.points,
+        pred.classes,
+        num_classes=num_classes,
+        radius=radius_at(magnification),
+    )
+
+
+def score_segmentation(gt: Nuclei, pred: Nuclei) -> SegmentationScores:
+    """Compare two sets of label maps of one size.
+
+    Raises:
+        UserError: the maps differ in size.
+    """
+    overlap = measure_overlap(gt.label_map, pred.label_map)
+    by_class = tuple(
+        panoptic_quality(measure_overlap(gt_map, pred_map))
+        for gt_map, pred_map in zip(gt.class_maps, pred.class_maps, strict=True)
+    )
+    return SegmentationScores(panoptic_quality(overlap), by_class, aji(overlap), aji_plus(overlap))

@@ -1,0 +1,161 @@
+"""From the records of images to tables and metrics; undefined values are NaN, means leave them out.
+
+A table is a list of rows, a row a dict from column to value: what is printed is what is written.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .detection import class_scores, detection_scores
+from .image_scores import ImageScores
+from .panoptic_quality import pool
+
+Row = dict[str, Any]
+
+
+def summarize(
+    images: Sequence[ImageScores], class_names: Sequence[str], tissues: Sequence[str] = ()
+) -> OrderedDict[str, dict[str, float]]:
+    """Average the records of a dataset into groups of named metrics, 0..1 or NaN.
+
+    Args:
+        images: at least one record; all with segmentation or none.
+        class_names: K names.
+        tissues: names in the order of the report; others follow in the order of the images.
+
+    Returns:
+        "segmentation", "class_pq", "tissue_bpq", "tissue_mpq" (these four only if masks were
+        predicted), "detection", "classification". Names hold no "-", which Detectron2's
+        `print_csv_format` would hide: Bile-duct becomes Bile_duct.
+    """
+    groups = OrderedDict()
+    if has_segmentation(images):
+        tissue_rows = tissue_table(images, tissues)
+        class_rows = class_table(images, class_names)
+        groups["segmentation"] = _segmentation_metrics(images, tissue_rows, class_rows)
+        groups["class_pq"] = _column(class_rows, "class", "PQ")
+        groups["tissue_bpq"] = _column(tissue_rows, "tissue", "bPQ")
+        groups["tissue_mpq"] = _column(tissue_rows, "tissue", "mPQ")
+    of_all, *of_classes = detection_table(images, class_names)
+    groups["detection"] = {score: of_all[score] for score in ("P", "R", "F1")}
+    groups["classification"] = {
+        _metric_name(f"{score}_{row['nuclei']}"): row[score]
+        for score in ("F1", "P", "R")
+        for row in of_classes
+    }
+    return groups
+
+
+def has_segmentation(images: Sequence[ImageScores]) -> bool:
+    """Tell whether masks were predicted, or points alone."""
+    return any(image.segmentation is not None for image in images)
+
+
+def image_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
+    """One row an image."""
+    rows = []
+    for image in images:
+        row = {"image_id": image.image_id, "file_name": image.file_name, "tissue": image.tissue}
+        scores = image.segmentation
+        if scores is not None:
+            row |= {"bPQ": scores.bpq, "mPQ": _mean(scores.class_pqs)}
+            row |= {"DQ": scores.dq, "SQ": scores.sq, "AJI": scores.aji, "AJI+": scores.aji_plus}
+        row["n_gt"] = int(image.confusion[:-1].sum())
+        row["n_pred"] = int(image.confusion[:, :-1].sum())
+        if scores is not None:
+            names = [f"PQ_{name}" for name in class_names]
+            row |= zip(names, scores.class_pqs, strict=True)
+        rows.append(row)
+    return rows
+
+
+def tissue_table(images: Sequence[ImageScores], tissues: Sequence[str] = ()) -> list[Row]:
+    """Image means of bPQ and mPQ, one row a tissue (Table 1 without its last two rows)."""
+    rows = []
+    for tissue in dict.fromkeys([*tissues, *(image.tissue for image in images)]):
+        scores = [image.segmentation for image in images if image.tissue == tissue]
+        row = {"tissue": tissue, "images": len(scores), "bPQ": _mean(score.bpq for score in scores)}
+        row["mPQ"] = _mean(_mean(score.class_pqs) for score in scores)
+        rows.append(row)
+    return rows
+
+
+def class_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
+    """PQ of every class: mean over images (Table 4), and PQ_plus from counts pooled over them."""
+    rows = []
+    for class_id, name in enumerate(class_names):
+        image_pqs = (image.segmentation.class_pqs[class_id] for image in images)
+        pooled = pool([image.segmentation.by_class[class_id] for image in images])
+        rows.append({"class": name, "PQ": _mean(image_pqs), "PQ_plus": pooled.pq})
+    return rows
+
+
+def detection_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
+    """Precision, recall and F1 pooled over images: all nuclei first, then every class (Table 3)."""
+    confusion = sum(image.confusion for image in images)
+    scores = {"all": detection_scores(confusion)}
+    scores |= {name: class_scores(confusion, index) for index, name in enumerate(class_names)}
+    return [
+        {"nuclei": name, "P": score.precision, "R": score.recall, "F1": score.f1}
+        for name, score in scores.items()
+    ]
+
+
+def average_and_std_rows(tissue_rows: Sequence[Row]) -> list[Row]:
+    """The last two rows of Table 1: unweighted mean and sample deviation over tissues."""
+    num_images = sum(row["images"] for row in tissue_rows)
+    columns = {name: [row[name] for row in tissue_rows] for name in ("bPQ", "mPQ")}
+    return [
+        {"tissue": "Average", "images": num_images}
+        | {name: _mean(values) for name, values in columns.items()},
+        {"tissue": "Std", "images": num_images}
+        | {name: _std(values) for name, values in columns.items()},
+    ]
+
+
+def _segmentation_metrics(
+    images: Sequence[ImageScores], tissue_rows: Sequence[Row], class_rows: Sequence[Row]
+) -> dict[str, float]:
+    """bPQ and mPQ are means over tissues, as in the paper; the others are means over images."""
+    average, std = average_and_std_rows(tissue_rows)
+    scores = [image.segmentation for image in images]
+    return {
+        "bPQ": average["bPQ"],
+        "mPQ": average["mPQ"],
+        "bPQ_std": std["bPQ"],
+        "mPQ_std": std["mPQ"],
+        "DQ": _mean(score.dq for score in scores),
+        "SQ": _mean(score.sq for score in scores),
+        "AJI": _mean(score.aji for score in scores),
+        "AJI_plus": _mean(score.aji_plus for score in scores),
+        "bPQ_image": _mean(score.bpq for score in scores),
+        "mPQ_image": _mean(_mean(score.class_pqs) for score in scores),
+        "mPQ_plus": _mean(row["PQ_plus"] for row in class_rows),
+    }
+
+
+def _column(rows: Sequence[Row], key: str, value: str) -> dict[str, float]:
+    return {_metric_name(row[key]): row[value] for row in rows}
+
+
+def _metric_name(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = _known(values)
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _std(values: Iterable[float]) -> float:
+    """Sample standard deviation: the paper's Std rows divide by one less than the tissues."""
+    known = _known(values)
+    return float(known.std(ddof=1)) if known.size > 1 else float("nan")
+
+
+def _known(values: Iterable[float]) -> np.ndarray:
+    values = np.array(list(values), dtype=np.float64)
+    return values[~np.isnan(values)]

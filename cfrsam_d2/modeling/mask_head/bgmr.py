@@ -1,0 +1,137 @@
+"""Boundary-Guided Mask Refinement (paper 3.6).
+
+B images, R nuclei, H×W px of a frame or a crop. S, D and Y are the paper's semantic, detail and
+fused features.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .layers import DeformConv, conv_bn, conv_bn_relu, upsample_conv
+
+SMOOTHINGS = 3  # levels of MCBE beyond the first
+
+
+def _smooth(x: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(x, kernel_size=3, stride=1, padding=1)
+
+
+class MCBE(nn.Module):
+    """Multi-Context Boundary Enhancement: detail features of an image (3.6.2, Eq. 9 and 10)."""
+
+    def __init__(self, channels: int = 32, context_channels: int = 16) -> None:
+        super().__init__()
+        self.base = conv_bn_relu(3, channels, 3)
+        self.first = conv_bn(channels, context_channels, 1, nn.Sigmoid())
+        self.contexts = nn.ModuleList(
+            conv_bn(context_channels, context_channels, 1, nn.Sigmoid()) for _ in range(SMOOTHINGS)
+        )
+        self.enhancers = nn.ModuleList(
+            conv_bn(context_channels, context_channels, 1, nn.Sigmoid()) for _ in range(SMOOTHINGS)
+        )
+        self.out = conv_bn_relu((1 + SMOOTHINGS) * context_channels, channels, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Args: normalised images (B, 3, H, W). Returns: D (B, 32, H, W)."""
+        base = self.base(images)
+        context = self.first(base)
+        features = [context]
+        for widen, enhance in zip(self.contexts, self.enhancers, strict=True):
+            context = widen(_smooth(context))
+            features.append(context + enhance(context - _smooth(context)))
+        return base + self.out(torch.cat(features, dim=1))
+
+
+class SpatialAttention(nn.Module):
+    """x + x·attention, the attention from its channel mean and maximum (Eq. 12)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
+        return x + x * self.conv(pooled.sigmoid())
+
+
+class BGFF(nn.Module):
+    """Boundary-Guided Feature Fusion of S and D in a plain and a deformable branch (3.6.3)."""
+
+    def __init__(self, channels: int = 32) -> None:
+        super().__init__()
+        half = channels // 2
+        self.plain = conv_bn_relu(channels + half, half, 1)
+        self.plain_attention = SpatialAttention()
+        self.deform = DeformConv(channels + half, half)
+        self.deform_attention = SpatialAttention()
+        self.fuse = conv_bn_relu(channels, channels, 1)
+
+    def forward(self, semantic: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
+        """Args: S and D (R, 32, H, W). Returns: Y (R, 32, H, W)."""
+        first, second = semantic.chunk(2, dim=1)
+        plain = self.plain_attention(self.plain(torch.cat([detail, first], dim=1)))
+        deform = self.deform_attention(self.deform(torch.cat([detail, second], dim=1)))
+        return self.fuse(torch.cat([plain, deform], dim=1))
+
+
+class BoundaryRefinement(nn.Module):
+    """S reinforced where Y sees a boundary: a deformable bottleneck with a residual (Eq. 14)."""
+
+    def __init__(self, channels: int = 32) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, channels // 2, kernel_size=1)
+        self.deform = DeformConv(channels // 2, channels // 2)
+        self.expand = nn.Conv2d(channels // 2, channels, kernel_size=1)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, semantic: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
+        """Args: S and Y (R, 32, H, W). Returns: the refined S (R, 32, H, W)."""
+        x = self.reduce(fused.sigmoid() * semantic)
+        return semantic + self.norm(self.expand(self.deform(x)))
+
+
+class BGMR(nn.Module):
+    """From mask features at a quarter of the size to refined and boundary logits (3.6)."""
+
+    def __init__(self, channels: int = 32) -> None:
+        super().__init__()
+        half = channels // 2
+        self.mcbe = MCBE(channels, half)
+        self.upsample = nn.Sequential(
+            conv_bn_relu(2 * channels, channels, 3),
+            upsample_conv(channels, channels),
+            upsample_conv(channels, channels),
+        )
+        self.bgff = BGFF(channels)
+        self.boundary_head = nn.Sequential(
+            conv_bn_relu(channels, half, 1),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, 1, kernel_size=1),
+        )
+        self.refinement = BoundaryRefinement(channels)
+        self.mask_head = nn.Sequential(
+            conv_bn_relu(channels, channels, 3),
+            conv_bn_relu(channels, half, 3),
+            nn.Conv2d(half, 1, kernel_size=1),
+        )
+
+    def forward(
+        self, detail: torch.Tensor, mask_features: torch.Tensor, deep_features: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Refine R nuclei, each in its own frame or crop.
+
+        Args:
+            detail: D of each nucleus's image, from `mcbe`, (R, 32, H, W).
+            mask_features: U, the decoder's up-scaled embedding, (R, 32, H/4, W/4).
+            deep_features: G of each nucleus's image, (R, 32, H/4, W/4).
+
+        Returns:
+            Refined logits and boundary logits, each (R, H, W).
+        """
+        semantic = self.upsample(torch.cat([mask_features, deep_features], dim=1))
+        fused = self.bgff(semantic, detail)
+        boundary_logits = self.boundary_head(fused)
+        refined_logits = self.mask_head(self.refinement(semantic, fused))
+        return refined_logits.squeeze(1), boundary_logits.squeeze(1)

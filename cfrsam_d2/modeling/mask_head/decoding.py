@@ -1,0 +1,84 @@
+"""SAM's prompt encoder and mask decoder for the prompts of several images at once (paper 3.6.1).
+
+B images, R prompts of all of them, h×w = H/16×W/16 cells, C = 256.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
+EMBED_DIM = 256
+PATCH_SIZE = 16  # px
+MASK_TOKEN = 0  # SAM's single-mask output
+FOREGROUND = 1  # SAM's label of a positive point
+
+
+@dataclass
+class CoarseMasks:
+    """What the decoder says of R prompts.
+
+    Attributes:
+        logits: (R, H/4, W/4).
+        pred_iou: estimated IoU of each mask, (R,).
+        features: U, the up-scaled embedding, (R, 32, H/4, W/4).
+    """
+
+    logits: torch.Tensor
+    pred_iou: torch.Tensor
+    features: torch.Tensor
+
+
+def build_prompt_encoder() -> PromptEncoder:
+    """SAM's, frozen. Its two sizes follow the input at each call."""
+    encoder = PromptEncoder(
+        embed_dim=EMBED_DIM,
+        image_embedding_size=(64, 64),
+        input_image_size=(1024, 1024),
+        mask_in_chans=16,
+    )
+    return encoder.requires_grad_(False)
+
+
+def build_mask_decoder() -> MaskDecoder:
+    """SAM's."""
+    transformer = TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, num_heads=8, mlp_dim=2048)
+    return MaskDecoder(transformer_dim=EMBED_DIM, transformer=transformer)
+
+
+def decode_points(
+    prompt_encoder: PromptEncoder,
+    mask_decoder: MaskDecoder,
+    embeddings: torch.Tensor,
+    points: torch.Tensor,
+    prompt_image: torch.Tensor,
+) -> CoarseMasks:
+    """One coarse mask a point.
+
+    `MaskDecoder.forward` takes one image a call; here an index tells each prompt its image.
+
+    Args:
+        embeddings: (B, C, h, w).
+        points: x, y in px, (R, 2).
+        prompt_image: index of each prompt's image, (R,).
+    """
+    height, width = embeddings.shape[-2:]
+    prompt_encoder.image_embedding_size = (height, width)
+    prompt_encoder.input_image_size = (height * PATCH_SIZE, width * PATCH_SIZE)
+    labels = torch.full((len(points), 1), FOREGROUND, device=points.device)
+    sparse, dense = prompt_encoder(points=(points[:, None], labels), boxes=None, masks=None)
+
+    own_tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight])
+    tokens = torch.cat([own_tokens.expand(len(points), -1, -1), sparse], dim=1)  # (R, 5 + 2, C)
+    positions = prompt_encoder.get_dense_pe().expand(len(points), -1, -1, -1)
+    tokens, image_tokens = mask_decoder.transformer(
+        embeddings[prompt_image] + dense, positions, tokens
+    )
+    image_map = image_tokens.transpose(1, 2).unflatten(2, (height, width))  # (R, C, h, w)
+    features = mask_decoder.output_upscaling(image_map)  # (R, 32, 4h, 4w)
+    weights = mask_decoder.output_hypernetworks_mlps[MASK_TOKEN](tokens[:, 1 + MASK_TOKEN])
+    return CoarseMasks(
+        logits=torch.einsum("rc,rchw->rhw", weights, features),
+        pred_iou=mask_decoder.iou_prediction_head(tokens[:, 0])[:, MASK_TOKEN],
+        features=features,
+    )

@@ -1,0 +1,200 @@
+"""The ROI-free, point-prompted mask head: HMFM, SAM's decoder, deep branch, BGMR (3.5, 3.6).
+
+B images, R prompts of all of them, H×W px, h×w = H/16×W/16 cells, C = 256.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from torch import nn
+
+from ...errors import UserError
+from .bgmr import BGMR
+from .decoding import EMBED_DIM, build_mask_decoder, build_prompt_encoder, decode_points
+from .deep_branch import deep_branch
+from .hmfm import HMFM
+from .losses import boundary_loss, mask_losses
+from .refining import refine
+from .windows import ALIGNMENT, CropLadder, mask_boxes
+
+FINAL_MASKS = ("refined", "initial")
+
+
+@dataclass
+class ImageMaps:
+    """What is computed once an image, whatever its number of nuclei.
+
+    Attributes:
+        embeddings: the fused levels, (B, C, h, w).
+        detail: D of MCBE, (B, 32, H, W).
+        deep_features: G of the deep branch, (B, 32, H/4, W/4).
+    """
+
+    embeddings: torch.Tensor
+    detail: torch.Tensor
+    deep_features: torch.Tensor
+
+
+@dataclass
+class MaskPredictions:
+    """Masks of R prompts.
+
+    Attributes:
+        low_res_logits: (R, H/4, W/4).
+        initial_logits: the same at full size, (R, H, W).
+        pred_iou: estimated IoU, (R,).
+        refined_logits, boundary_logits: (R, H, W); None where the initial masks are final.
+    """
+
+    low_res_logits: torch.Tensor
+    initial_logits: torch.Tensor
+    pred_iou: torch.Tensor
+    refined_logits: torch.Tensor | None = None
+    boundary_logits: torch.Tensor | None = None
+
+
+class PointPromptedMaskHead(nn.Module):
+    """One mask a point.
+
+    Args:
+        focal_weight: of the focal terms of the loss (Eq. 16).
+        boundary_weight: of the boundary loss (Eq. 15).
+        crop_sizes: sides in px of the crops that BGMR refines, ascending; none: full frame.
+        crop_halo: px of context around a nucleus in its crop.
+        prompts_per_chunk: prompts decoded at once in inference.
+        final_mask: "refined", or "initial" to return the decoder's own masks.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        focal_weight: float = 20.0,
+        boundary_weight: float = 0.01,
+        crop_sizes: tuple[int, ...] = (),
+        crop_halo: int = 24,
+        prompts_per_chunk: int = 16,
+        final_mask: str = "refined",
+    ) -> None:
+        super().__init__()
+        if final_mask not in FINAL_MASKS:
+            raise UserError(
+                f"MODEL.MASK_HEAD.FINAL_MASK is {final_mask!r}: choose one of {FINAL_MASKS}."
+            )
+        if any(size <= 0 or size % ALIGNMENT for size in crop_sizes):
+            raise UserError(
+                f"MODEL.MASK_HEAD.CROP_SIZES is {list(crop_sizes)}: give positive multiples of "
+                f"{ALIGNMENT} px."
+            )
+        self.fusion = HMFM(EMBED_DIM)
+        self.prompt_encoder = build_prompt_encoder()
+        self.mask_decoder = build_mask_decoder()
+        self.deep_branch = deep_branch(EMBED_DIM)
+        self.bgmr = BGMR()
+        self.focal_weight = focal_weight
+        self.boundary_weight = boundary_weight
+        self.crop_sizes = sorted(crop_sizes)
+        self.crop_halo = crop_halo
+        self.prompts_per_chunk = prompts_per_chunk
+        self.final_mask = final_mask
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        node = cfg.MODEL.MASK_HEAD
+        return {
+            "focal_weight": node.FOCAL_WEIGHT,
+            "boundary_weight": node.BOUNDARY_WEIGHT,
+            "crop_sizes": node.CROP_SIZES,
+            "crop_halo": node.CROP_HALO,
+            "prompts_per_chunk": node.PROMPTS_PER_CHUNK,
+            "final_mask": node.FINAL_MASK,
+        }
+
+    def losses(
+        self,
+        images: torch.Tensor,
+        features: dict[str, torch.Tensor],
+        points: torch.Tensor,
+        prompt_image: torch.Tensor,
+        gt_masks: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """The weighted terms of Eq. 15.
+
+        Args:
+            images: normalised, (B, 3, H, W), H and W multiples of 16.
+            features: the encoder's levels, shallow to deep, each (B, C, h, w).
+            points: x, y in px, (R, 2), R at least 1.
+            prompt_image: index of each prompt's image, (R,).
+            gt_masks: of each prompt's nucleus, bool, (R, H, W).
+        """
+        maps = self.encode(images, features)
+        predictions = self.predict(maps, points, prompt_image, gt_masks)
+        targets = gt_masks.to(images.dtype)
+        losses = {}
+        for name in FINAL_MASKS:
+            logits = getattr(predictions, f"{name}_logits")
+            terms = mask_losses(logits, targets, predictions.pred_iou)
+            losses[f"loss_{name}_focal"] = self.focal_weight * terms["focal"]
+            losses[f"loss_{name}_dice"] = terms["dice"]
+            losses[f"loss_{name}_iou"] = terms["iou"]
+        boundary = boundary_loss(predictions.boundary_logits, targets)
+        losses["loss_boundary"] = self.boundary_weight * boundary
+        return losses
+
+    def inference(
+        self,
+        images: torch.Tensor,
+        features: dict[str, torch.Tensor],
+        points: torch.Tensor,
+        prompt_image: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Final masks (R, H, W), bool, and their estimated IoU (R,); arguments as for `losses`."""
+        maps = self.encode(images, features)
+        masks = [torch.zeros((0, *images.shape[-2:]), dtype=torch.bool, device=images.device)]
+        scores = [images.new_zeros(0)]
+        for chunk in torch.arange(len(points), device=points.device).split(self.prompts_per_chunk):
+            if len(chunk):
+                predictions = self.predict(maps, points[chunk], prompt_image[chunk])
+                masks.append(getattr(predictions, f"{self.final_mask}_logits") > 0)
+                scores.append(predictions.pred_iou)
+        return torch.cat(masks), torch.cat(scores)
+
+    def encode(self, images: torch.Tensor, features: dict[str, torch.Tensor]) -> ImageMaps:
+        """What the prompts of an image share; arguments as for `losses`."""
+        embeddings = self.fusion(list(features.values()))
+        return ImageMaps(embeddings, self.bgmr.mcbe(images), self.deep_branch(embeddings))
+
+    def predict(
+        self,
+        maps: ImageMaps,
+        points: torch.Tensor,
+        prompt_image: torch.Tensor,
+        gt_masks: torch.Tensor | None = None,
+    ) -> MaskPredictions:
+        """Logits of R prompts, R at least 1; arguments as for `losses`.
+
+        With `gt_masks` (training) crops are laid around the nuclei; without, around the initial
+        masks, and a refined mask that reaches its crop's edge is refined again in a larger one.
+        """
+        coarse = decode_points(
+            self.prompt_encoder, self.mask_decoder, maps.embeddings, points, prompt_image
+        )
+        frame_size = tuple(maps.detail.shape[-2:])
+        initial_logits = F.interpolate(
+            coarse.logits[:, None], frame_size, mode="bilinear", align_corners=False
+        ).squeeze(1)
+        predictions = MaskPredictions(coarse.logits, initial_logits, coarse.pred_iou)
+        if self.training or self.final_mask == "refined":
+            predictions.refined_logits, predictions.boundary_logits = refine(
+                self.bgmr,
+                maps.detail,
+                maps.deep_features,
+                coarse.features,
+                prompt_image,
+                mask_boxes(initial_logits > 0 if gt_masks is None else gt_masks, points),
+                CropLadder(self.crop_sizes, frame_size, self.crop_halo),
+                enlarge=gt_masks is None,
+            )
+        return predictions

@@ -1,0 +1,76 @@
+"""Run BGMR on a window around each nucleus, and lay the result back into the frame.
+
+R nuclei, H×W px of the frame.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from .bgmr import BGMR
+from .windows import ALIGNMENT, CropLadder, crop
+
+# Logit of what lies outside a nucleus's window: background beyond doubt.
+OUTSIDE_LOGIT = -20.0
+
+
+def refine(
+    bgmr: BGMR,
+    detail: torch.Tensor,
+    deep_features: torch.Tensor,
+    mask_features: torch.Tensor,
+    prompt_image: torch.Tensor,
+    boxes: torch.Tensor,
+    ladder: CropLadder,
+    *,
+    enlarge: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Refined and boundary logits at full frame, each (R, H, W).
+
+    Args:
+        bgmr: the module.
+        detail: D of each image, (B, 32, H, W).
+        deep_features: G of each image, (B, 32, H/4, W/4).
+        mask_features: U of each nucleus, (R, 32, H/4, W/4).
+        prompt_image: index of each nucleus's image, (R,).
+        boxes: what each window has to hold, x0, y0, x1, y1 in px, (R, 4).
+        ladder: the sizes of windows.
+        enlarge: refine a nucleus again in a larger window if its mask reaches the window's edge.
+    """
+    rungs = ladder.rungs(boxes)
+    refined, boundary = [None] * len(boxes), [None] * len(boxes)
+    for rung, (height, width) in enumerate(ladder.sizes):
+        nuclei = (rungs == rung).nonzero().squeeze(1)
+        if len(nuclei) == 0:
+            continue
+        corners = ladder.windows(boxes[nuclei], rung)
+        images = prompt_image[nuclei]
+        quarter = (corners // ALIGNMENT, (height // ALIGNMENT, width // ALIGNMENT))
+        refined_crops, boundary_crops = bgmr(
+            crop(detail, images, corners, (height, width)),
+            crop(mask_features, nuclei, *quarter),
+            crop(deep_features, images, *quarter),
+        )
+        for i, nucleus in enumerate(nuclei.tolist()):
+            refined[nucleus] = _lay_back(refined_crops[i], corners[i], ladder.frame_size)
+            boundary[nucleus] = _lay_back(boundary_crops[i], corners[i], ladder.frame_size)
+        if enlarge:
+            rungs[nuclei] += _reach_edge(refined_crops > 0, corners, ladder.frame_size)
+    return torch.stack(refined), torch.stack(boundary)
+
+
+def _lay_back(logits: torch.Tensor, corner: torch.Tensor, frame_size: tuple[int, int]):
+    x, y = corner.tolist()
+    height, width = logits.shape
+    padding = (x, frame_size[1] - x - width, y, frame_size[0] - y - height)
+    return F.pad(logits, padding, value=OUTSIDE_LOGIT)
+
+
+def _reach_edge(masks: torch.Tensor, corners: torch.Tensor, frame_size: tuple[int, int]):
+    """Whether a mask (n, h, w) reaches an edge of its window that is not the frame's: (n,)."""
+    height, width = masks.shape[-2:]
+    x, y = corners.unbind(dim=1)
+    left = masks[:, :, 0].any(dim=1) & (x > 0)
+    right = masks[:, :, -1].any(dim=1) & (x + width < frame_size[1])
+    top = masks[:, 0].any(dim=1) & (y > 0)
+    bottom = masks[:, -1].any(dim=1) & (y + height < frame_size[0])
+    return left | right | top | bottom

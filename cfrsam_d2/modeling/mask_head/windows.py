@@ -1,0 +1,75 @@
+"""Which part of the frame BGMR refines for each nucleus. R nuclei; boxes and windows in px."""
+
+import torch
+
+ALIGNMENT = 4  # px; a window starts on a cell of the quarter-size maps
+
+
+class CropLadder:
+    """The sizes a nucleus's window can have in a frame, from the smallest crop to the frame.
+
+    Args:
+        crop_sizes: sides of the crops in px, ascending, multiples of 4; a side larger than the
+            frame's becomes the frame's.
+        frame_size: (H, W) of the frame, multiples of 4.
+        halo: px of context around a nucleus.
+    """
+
+    def __init__(self, crop_sizes: list[int], frame_size: tuple[int, int], halo: int) -> None:
+        self.frame_size = frame_size
+        self.halo = halo
+        crops = [(min(side, frame_size[0]), min(side, frame_size[1])) for side in crop_sizes]
+        self.sizes = [*dict.fromkeys(crop for crop in crops if crop != frame_size), frame_size]
+
+    def rungs(self, boxes: torch.Tensor) -> torch.Tensor:
+        """The first size that holds each box, (R, 4) as x0, y0, x1, y1, with its halo: (R,)."""
+        extents = boxes[:, 2:] - boxes[:, :2] + 2 * self.halo  # (R, 2), width and height
+        sizes = boxes.new_tensor([(width, height) for height, width in self.sizes])
+        full = boxes.new_tensor(self.frame_size[::-1])
+        fits = (extents[:, None] <= sizes) | (sizes == full)
+        return fits.all(dim=2).int().argmax(dim=1)
+
+    def windows(self, boxes: torch.Tensor, rung: int) -> torch.Tensor:
+        """Windows of one size around boxes, moved into the frame: corners x0, y0, (R, 2)."""
+        height, width = self.sizes[rung]
+        size = boxes.new_tensor([width, height])
+        room = boxes.new_tensor(self.frame_size[::-1]) - size
+        corners = (boxes[:, :2] + boxes[:, 2:] - size) / 2
+        corners = torch.minimum(corners.clamp(min=0), room)
+        return (corners / ALIGNMENT).floor().long() * ALIGNMENT
+
+
+def mask_boxes(masks: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """The smallest box around each mask (R, H, W) and its point (R, 2): (R, 4), x0, y0, x1, y1."""
+    height, width = masks.shape[1:]
+    limit = torch.tensor([width - 1, height - 1], device=points.device)
+    points = torch.minimum(points.round().clamp(min=0), limit)
+    corners = []
+    for present, points_1d in ((masks.any(dim=1), points[:, 0]), (masks.any(dim=2), points[:, 1])):
+        positions = torch.arange(present.shape[1], device=masks.device, dtype=points.dtype)
+        first = torch.where(present, positions, float("inf")).amin(dim=1)
+        last = torch.where(present, positions, float("-inf")).amax(dim=1)
+        corners += [torch.minimum(first, points_1d), torch.maximum(last, points_1d) + 1]
+    x0, x1, y0, y1 = corners
+    return torch.stack([x0, y0, x1, y1], dim=1)
+
+
+def crop(maps: torch.Tensor, index: torch.Tensor, corners: torch.Tensor, size: tuple[int, int]):
+    """Cut one window a nucleus from its map.
+
+    Args:
+        maps: (n, C, h, w).
+        index: which map each nucleus is cut from, (R,).
+        corners: x0, y0 of each window in px of the maps, (R, 2).
+        size: (height, width) of all windows.
+
+    Returns:
+        (R, C, height, width).
+    """
+    height, width = size
+    return torch.stack(
+        [
+            maps[i, :, y : y + height, x : x + width]
+            for i, (x, y) in zip(index.tolist(), corners.tolist(), strict=True)
+        ]
+    )

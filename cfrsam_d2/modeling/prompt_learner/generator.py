@@ -1,0 +1,240 @@
+"""The prompt learner: centroids and classes of nuclei as proposals (section 3.3).
+
+B images, H×W px, gh×gw = A anchors, K classes, C channels, L pyramid levels, N nuclei.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY
+from detectron2.structures import ImageList, Instances
+from torch import Tensor, nn
+
+from cfrsam_d2.errors import UserError
+
+from .anchors import anchor_grid, sample_at_points
+from .backbone import build_convnext
+from .heads import auxiliary_mask_head, point_head
+from .losses import average_over_ranks, classification_loss, mask_loss, regression_loss
+from .matcher import match_points
+from .neck import FeaturePyramid
+from .selection import select_points
+
+
+class PointPredictions(NamedTuple):
+    """What the network says before matching or selection."""
+
+    anchors: Tensor  # (B, A, 2) in px, row-major
+    points: Tensor  # (B, A, 2) in px
+    logits: Tensor  # (B, A, K+1), background last
+    mask_logits: Tensor  # (B, H, W) of the foreground
+    levels: list[Tensor]  # L maps (B, C, hᵢ, wᵢ), finest first
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class CentroidProposalGenerator(nn.Module):
+    """Finds nuclei as points: anchors move onto centroids and are classified.
+
+    It has a backbone of its own, so the `features` of Detectron2's contract are not used.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        num_classes: int,
+        hidden_dim: int = 256,
+        num_levels: int = 3,
+        anchor_stride: int = 8,
+        distance_weight: float = 0.1,
+        background_weight: float = 0.4,
+        regression_weight: float = 5e-3,
+        suppression_radius: float = 3.0,
+        keep_on_mask_only: bool = False,
+    ) -> None:
+        """
+        Args:
+            backbone: images to four maps; its `feature_info` tells their channels and strides.
+            num_classes: K.
+            hidden_dim: C, channels of necks, descriptor and heads.
+            num_levels: L, how many of the finest levels describe a point.
+            anchor_stride: px between anchors.
+            distance_weight: matching cost of a px of distance.
+            background_weight: β, weight of background in the classification loss.
+            regression_weight: λ of the regression loss.
+            suppression_radius: px within which the best of several points stays.
+            keep_on_mask_only: drop points off the auxiliary mask.
+
+        Raises:
+            UserError: if `num_levels` is not one of 1..4.
+        """
+        super().__init__()
+        channels = backbone.feature_info.channels()
+        if not 1 <= num_levels <= len(channels):
+            raise UserError(
+                f"MODEL.PROMPT_LEARNER.NUM_LEVELS is {num_levels}: "
+                f"the backbone has {len(channels)} levels, choose 1 to {len(channels)}."
+            )
+        self.backbone = backbone
+        self.neck = FeaturePyramid(
+            in_channels=channels, out_channels=hidden_dim, num_outputs=num_levels
+        )
+        self.offset_head = point_head(hidden_dim, 2)
+        self.descriptor = nn.Conv2d(hidden_dim * num_levels, hidden_dim, kernel_size=3, padding=1)
+        self.regression_head = point_head(hidden_dim, 2)
+        self.classification_head = point_head(hidden_dim, num_classes + 1)
+        self.mask_neck = FeaturePyramid(
+            in_channels=channels, out_channels=hidden_dim, num_outputs=1
+        )
+        self.mask_head = auxiliary_mask_head(hidden_dim)
+
+        self.num_classes = num_classes
+        self.strides = backbone.feature_info.reduction()
+        self.anchor_stride = anchor_stride
+        self.distance_weight = distance_weight
+        self.background_weight = background_weight
+        self.regression_weight = regression_weight
+        self.suppression_radius = suppression_radius
+        self.keep_on_mask_only = keep_on_mask_only
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec] | None) -> dict[str, Any]:
+        node = cfg.MODEL.PROMPT_LEARNER
+        return {
+            "backbone": build_convnext(
+                node.BACKBONE, depths=node.DEPTHS, dims=node.DIMS, pretrained=node.PRETRAINED
+            ),
+            "num_classes": node.NUM_CLASSES,
+            "hidden_dim": node.HIDDEN_DIM,
+            "num_levels": node.NUM_LEVELS,
+            "anchor_stride": node.ANCHOR_STRIDE,
+            "distance_weight": node.DISTANCE_WEIGHT,
+            "background_weight": node.BACKGROUND_WEIGHT,
+            "regression_weight": node.REGRESSION_WEIGHT,
+            "suppression_radius": node.SUPPRESSION_RADIUS,
+            "keep_on_mask_only": node.KEEP_ON_MASK_ONLY,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor] | None = None,
+        gt_instances: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Losses in training, proposals in evaluation.
+
+        Args:
+            images: normalised images of any sizes, padded at bottom right.
+            features: not used.
+            gt_instances: in training, `gt_points`, `gt_classes` and `gt_masks` of each image.
+
+        Returns:
+            No proposals and the losses `loss_point_cls`, `loss_point_reg`, `loss_point_mask`, or
+            the proposals of each image (see `select_points`) and no losses.
+        """
+        predictions = self.predict(self._pad(images.tensor))
+        if self.training:
+            return [], self.losses(predictions, gt_instances)
+        return self.inference(predictions, images.image_sizes), {}
+
+    def _pad(self, images: Tensor) -> Tensor:
+        """Pad (B, 3, H, W) with zeros to whole anchor cells, and to a cell of the coarsest map."""
+        height, width = (
+            max(math.ceil(side / self.anchor_stride) * self.anchor_stride, self.strides[-1])
+            for side in images.shape[-2:]
+        )
+        return F.pad(images, (0, width - images.shape[-1], 0, height - images.shape[-2]))
+
+    def predict(self, images: Tensor) -> PointPredictions:
+        """The network itself, on normalised images (B, 3, H, W) of at least 32 px a side."""
+        height, width = images.shape[-2:]
+        maps = self.backbone(images)
+        levels = self.neck(maps)
+
+        anchors = anchor_grid(height, width, self.anchor_stride, images.device)  # (gh, gw, 2)
+        anchors = anchors.expand(len(images), -1, -1, -1)  # (B, gh, gw, 2)
+        finest = sample_at_points(levels[0], anchors, self.strides[0])  # (B, C, gh, gw)
+        moved = anchors + self.offset_head(finest.permute(0, 2, 3, 1))  # (B, gh, gw, 2)
+
+        samples = [
+            sample_at_points(level, moved, stride)
+            for level, stride in zip(levels, self.strides, strict=False)
+        ]
+        descriptor = self.descriptor(torch.cat(samples, dim=1))  # (B, C, gh, gw)
+        descriptor = descriptor.permute(0, 2, 3, 1)  # (B, gh, gw, C)
+        points = moved + self.regression_head(descriptor)
+        logits = self.classification_head(descriptor)
+
+        mask_logits = self.mask_head(self.mask_neck(maps)[0])  # (B, 1, H/4 + 2, W/4 + 2)
+        mask_logits = F.interpolate(
+            mask_logits, size=(height, width), mode="bilinear", align_corners=True
+        )
+        return PointPredictions(
+            anchors=anchors.flatten(1, 2),
+            points=points.flatten(1, 2),
+            logits=logits.flatten(1, 2),
+            mask_logits=mask_logits.squeeze(1),
+            levels=levels,
+        )
+
+    def losses(
+        self, predictions: PointPredictions, gt_instances: list[Instances]
+    ) -> dict[str, Tensor]:
+        """Match anchors to nuclei image by image; three losses over the batch (Eq. 2)."""
+        points, logits, mask_logits = (
+            predictions.points,
+            predictions.logits,
+            predictions.mask_logits,
+        )
+        target_classes = logits.new_full(logits.shape[:2], self.num_classes, dtype=torch.int64)
+        target_masks = torch.zeros_like(mask_logits)
+        matched_points, matched_gt_points = [], []
+        for i, gt in enumerate(gt_instances):
+            pred_index, gt_index = match_points(
+                points[i],
+                logits[i],
+                gt.gt_points,
+                gt.gt_classes,
+                distance_weight=self.distance_weight,
+            )
+            target_classes[i, pred_index] = gt.gt_classes[gt_index]
+            matched_points.append(points[i, pred_index])
+            matched_gt_points.append(gt.gt_points[gt_index])
+            height, width = gt.image_size
+            target_masks[i, :height, :width] = gt.gt_masks.tensor.any(dim=0)
+        num_nuclei = average_over_ranks(sum(map(len, gt_instances)), points.device)
+        return {
+            "loss_point_cls": classification_loss(
+                logits, target_classes, background_weight=self.background_weight
+            ),
+            "loss_point_reg": self.regression_weight
+            * regression_loss(torch.cat(matched_points), torch.cat(matched_gt_points), num_nuclei),
+            "loss_point_mask": mask_loss(mask_logits, target_masks),
+        }
+
+    def inference(
+        self, predictions: PointPredictions, image_sizes: list[tuple[int, int]]
+    ) -> list[Instances]:
+        """The proposals of each image; `image_sizes` are (height, width) without padding."""
+        return [
+            select_points(
+                points,
+                logits,
+                mask_logits,
+                image_size,
+                suppression_radius=self.suppression_radius,
+                keep_on_mask_only=self.keep_on_mask_only,
+            )
+            for points, logits, mask_logits, image_size in zip(
+                predictions.points,
+                predictions.logits,
+                predictions.mask_logits,
+                image_sizes,
+                strict=True,
+            )
+        ]

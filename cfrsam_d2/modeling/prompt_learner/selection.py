@@ -1,0 +1,80 @@
+"""From raw point predictions to point prompts (section 3.3.3).
+
+A anchors, N points, K classes, H×W px.
+"""
+
+import torch
+from detectron2.structures import Instances
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+
+@torch.no_grad()
+def select_points(
+    points: Tensor,
+    logits: Tensor,
+    mask_logits: Tensor,
+    image_size: tuple[int, int],
+    *,
+    suppression_radius: float,
+    keep_on_mask_only: bool,
+) -> Instances:
+    """The predicted nuclei of one image, highest score first.
+
+    Background is dropped, points are moved into the image, and of points within
+    `suppression_radius` of each other the best stays.
+
+    Args:
+        points: (A, 2) points (x, y) in px.
+        logits: (A, K+1) logits, background last.
+        mask_logits: (H, W) logits of the foreground, H×W at least `image_size`.
+        image_size: height and width of the image without padding, in px.
+        suppression_radius: px.
+        keep_on_mask_only: drop points whose nearest pixel has a mask logit of 0 or less.
+
+    Returns:
+        Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1 and
+        `proposal_scores` (N,), the probability of the class.
+    """
+    scores, classes = logits.float().softmax(dim=-1).max(dim=-1)
+    height, width = image_size
+    points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
+    keep = classes != logits.shape[-1] - 1
+    if keep_on_mask_only:
+        x, y = points.round().long().unbind(dim=-1)
+        keep &= mask_logits[y, x] > 0
+    points, classes, scores = points[keep], classes[keep], scores[keep]
+    keep = suppress_within_radius(points, scores, suppression_radius)
+    return Instances(
+        image_size,
+        proposal_points=points[keep],
+        proposal_classes=classes[keep],
+        proposal_scores=scores[keep],
+    )
+
+
+def suppress_within_radius(points: Tensor, scores: Tensor, radius: float) -> Tensor:
+    """Greedy suppression by score: a kept point removes all others within `radius`.
+
+    Args:
+        points: (N, 2) in px.
+        scores: (N,).
+        radius: px; a point at exactly this distance is removed.
+
+    Returns:
+        Indices of the kept points by falling score, int64.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    if len(order) == 0:
+        return order
+    ranked = points[order].cpu().numpy()
+    neighbours = cKDTree(ranked).query_ball_point(ranked, radius)
+    removed = [False] * len(ranked)
+    kept = []
+    for i, near in enumerate(neighbours):
+        if removed[i]:
+            continue
+        kept.append(i)
+        for j in near:
+            removed[j] = True
+    return order[torch.tensor(kept, device=order.device)]

@@ -1,0 +1,1 @@
+"""Processes, logs, events, files."""

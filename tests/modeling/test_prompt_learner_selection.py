@@ -1,0 +1,71 @@
+"""Selection of point prompts and suppression by radius, with known answers."""
+
+import numpy as np
+import pytest
+import torch
+
+from cfrsam_d2.modeling.prompt_learner.selection import select_points, suppress_within_radius
+
+
+def select(points, probabilities, mask_logits=None, size=(20, 30), radius=3.0, on_mask=False):
+    return select_points(
+        torch.tensor(points),
+        torch.tensor(probabilities).log(),
+        torch.zeros(size) if mask_logits is None else mask_logits,
+        size,
+        suppression_radius=radius,
+        keep_on_mask_only=on_mask,
+    )
+
+
+def test_a_kept_point_removes_others_but_a_removed_one_does_not():
+    # On a line, 3 px apart: 0.9 removes its neighbour 0.8, so 0.7 stays and removes 0.6.
+    points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [6.0, 0.0], [9.0, 0.0]])
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    assert suppress_within_radius(points, scores, 3.0).tolist() == [0, 2]
+    assert suppress_within_radius(points, scores, 2.9).tolist() == [0, 1, 2, 3]
+    assert suppress_within_radius(points, scores.flip(0), 3.0).tolist() == [3, 1]
+    assert suppress_within_radius(points, scores, 100.0).tolist() == [0]
+
+
+def test_suppression_agrees_with_the_definition_on_many_points():
+    generator = torch.Generator().manual_seed(0)
+    points = 200 * torch.rand(2000, 2, generator=generator)
+    scores = torch.rand(2000, generator=generator)
+    xy, kept = points.numpy(), []
+    for i in scores.argsort(descending=True).tolist():
+        if all(np.linalg.norm(xy[i] - xy[j]) > 5 for j in kept):
+            kept.append(i)
+    assert suppress_within_radius(points, scores, 5.0).tolist() == kept
+
+
+def test_selection_drops_background_and_orders_by_score():
+    points = [[5.0, 5.0], [15.0, 5.0], [25.0, 5.0]]
+    result = select(points, [[0.5, 0.2, 0.3], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1]])
+    assert result.image_size == (20, 30)
+    assert result.proposal_points.tolist() == [[25, 5], [5, 5]]
+    assert result.proposal_classes.tolist() == [1, 0]
+    assert result.proposal_scores.tolist() == pytest.approx([0.8, 0.5])
+
+
+def test_selection_moves_points_into_the_image_before_suppression():
+    points = [[-4.0, 25.0], [40.0, -1.0], [-9.0, 99.0]]
+    result = select(points, [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    assert result.proposal_points.tolist() == [[0, 19], [29, 0]]
+
+
+def test_selection_on_the_mask_looks_at_the_nearest_pixel():
+    mask_logits = torch.full((32, 32), -1.0)  # padded: larger than the image
+    mask_logits[5, 6] = 1.0
+    points = [[5.6, 5.4], [6.6, 5.0], [6.0, 15.0]]
+    result = select(points, [[0.9, 0.1]] * 3, mask_logits, radius=0.1, on_mask=True)
+    assert result.proposal_points.tolist() == [pytest.approx([5.6, 5.4])]
+    assert len(select(points, [[0.9, 0.1]] * 3, mask_logits, radius=0.1)) == 3
+
+
+def test_selection_of_nothing_has_all_fields():
+    result = select([[5.0, 5.0]], [[0.2, 0.8]])
+    assert len(result) == 0
+    assert result.proposal_points.shape == (0, 2)
+    assert result.proposal_classes.dtype == torch.int64
+    assert result.proposal_scores.dtype == torch.float32
