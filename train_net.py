@@ -12,8 +12,10 @@ ends, they are scored on DATASETS.TEST. A run that was interrupted continues wit
 
 import argparse
 import os
+import sys
 
 import torch
+from torch.multiprocessing import ProcessExitedException
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
@@ -59,14 +61,17 @@ def run(arguments: list[str] | None = None) -> None:
     num_gpus = torch.cuda.device_count()
     if num_gpus and args.num_gpus > num_gpus:
         raise UserError(f"--num-gpus is {args.num_gpus}, but there are {num_gpus}")
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    try:
+        launch(
+            main,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except ProcessExitedException as error:  # one of several, which has said why
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from cfrsam_d2.evaluation import ImageScores, NucleusEvaluator, score_pannuke_ar
 
 FIXTURES = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
 Scores = list[float]  # bPQ, K class PQ, AJI, AJI+, then the confusion matrix of centroids
-Masks = list[np.ndarray]  # one (H, W) bool mask a nucleus
+Masks = list[np.ndarray]  # one (H, W) bool a nucleus
 
 
 def main() -> None:
@@ -168,92 +168,109 @@ def instances(masks: np.ndarray) -> Instances:
     return output
 
 
-# The plain loops
+# The plain loops: each score by itself from two label maps, nucleus by nucleus
+
+
+def loop_scores(true_masks: np.ndarray, pred_masks: np.ndarray) -> Scores:
+    gt_map, pred_map = loop_paint(true_masks), loop_paint(pred_masks)
+    values = [loop_pq(gt_map, pred_map)]
+    for channel in range(true_masks.shape[-1] - 1):
+        values.append(loop_pq(true_masks[..., channel], pred_masks[..., channel]))
+    values += [loop_aji(gt_map, pred_map), loop_aji_plus(gt_map, pred_map)]
+    return values + loop_confusion(true_masks, pred_masks)
+
+
+def loop_paint(masks: np.ndarray) -> np.ndarray:
+    label_map = np.zeros(masks.shape[:2], dtype=np.int32)
+    for index, (_, mask) in enumerate(all_nuclei(masks), start=1):
+        label_map[mask] = index
+    return label_map
 
 
 def all_nuclei(masks: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """List (class, (H, W) mask) of an image, channel by channel."""
-    found = []
-    for class_id in range(masks.shape[-1] - 1):
-        channel = masks[..., class_id]
-        found += [(class_id, channel == i) for i in np.unique(channel) if i != 0]
-    return found
+    channels = range(masks.shape[-1] - 1)
+    return [(channel, mask) for channel in channels for mask in split(masks[..., channel])]
 
 
-def loop_scores(true_masks: np.ndarray, pred_masks: np.ndarray) -> Scores:
-    """Score one image nucleus by nucleus, as the definitions read."""
-    gt, pred = all_nuclei(true_masks), all_nuclei(pred_masks)
-    gt_visible, pred_visible = paint(gt), paint(pred)
-    values = [loop_pq(gt_visible, pred_visible)]
-    for class_id in range(true_masks.shape[-1] - 1):
-        values.append(loop_pq(of_class(gt, class_id), of_class(pred, class_id)))
-    values += loop_ajis(gt_visible, pred_visible)
-    return values + loop_confusion(gt, pred, true_masks.shape[-1] - 1)
+def split(label_map: np.ndarray) -> Masks:
+    return [label_map == index for index in np.unique(label_map) if index != 0]
 
 
-def of_class(nuclei: list[tuple[int, np.ndarray]], class_id: int) -> Masks:
-    return [mask for c, mask in nuclei if c == class_id]
+def loop_overlaps(gt_map: np.ndarray, pred_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, M) px that two nuclei share, and px of their union (1 where they do not touch)."""
+    gt, pred = split(gt_map), split(pred_map)
+    column_of_id = {i: column for column, i in enumerate(i for i in np.unique(pred_map) if i != 0)}
+    shared, joined = np.zeros((len(gt), len(pred))), np.ones((len(gt), len(pred)))
+    for row, mask in enumerate(gt):
+        for index in np.unique(pred_map[mask]):
+            if index != 0:
+                other = pred[column_of_id[index]]
+                shared[row, column_of_id[index]] = (mask & other).sum()
+                joined[row, column_of_id[index]] = (mask | other).sum()
+    return shared, joined
 
 
-def paint(nuclei: list[tuple[int, np.ndarray]]) -> Masks:
-    """Cut from every mask what later ones cover."""
-    visible: Masks = []
-    for _, mask in nuclei:
-        visible = [earlier & ~mask for earlier in visible] + [mask]
-    return [mask for mask in visible if mask.any()]
-
-
-def loop_pq(gt: Masks, pred: Masks) -> float:
-    if not gt:
+def loop_pq(gt_map: np.ndarray, pred_map: np.ndarray) -> float:
+    if not gt_map.any():
         return math.nan
-    ious = [iou for a in gt for b in pred if (iou := (a & b).sum() / (a | b).sum()) > 0.5]
-    tp = len(ious)
-    return tp / (tp + (len(pred) - tp) / 2 + (len(gt) - tp) / 2) * sum(ious) / (tp + 1e-6)
+    shared, joined = loop_overlaps(gt_map, pred_map)
+    ious = [iou for iou in (shared / joined).ravel() if iou > 0.5]
+    tp, (num_gt, num_pred) = len(ious), shared.shape
+    return tp / (tp + (num_pred - tp) / 2 + (num_gt - tp) / 2) * sum(ious) / (tp + 1e-6)
 
 
-def loop_ajis(gt: Masks, pred: Masks) -> list[float]:
-    """Return AJI and AJI+."""
-    if not gt or not pred:
-        return [0.0 if gt else math.nan] * 2
-    shared = np.array([[(a & b).sum() for b in pred] for a in gt])
-    joined = np.array([[(a | b).sum() for b in pred] for a in gt])
-    best = [(row, int(np.argmax(shared[row] / (joined[row] + 1e-6)))) for row in range(len(gt))]
-    one_to_one = list(assign(-shared / (joined + 1e-6)))
-    return [loop_aggregate(gt, pred, shared, joined, pairs) for pairs in (best, one_to_one)]
+def loop_aji(gt_map: np.ndarray, pred_map: np.ndarray) -> float:
+    if not gt_map.any() or not pred_map.any():
+        return 0.0 if gt_map.any() else math.nan
+    shared, joined = loop_overlaps(gt_map, pred_map)
+    best = (shared / (joined + 1e-6)).argmax(axis=1)
+    return loop_aggregate(gt_map, pred_map, shared, joined, list(enumerate(best)))
 
 
-def assign(costs: np.ndarray) -> Iterator[tuple[int, int]]:
-    return zip(*linear_sum_assignment(costs), strict=True)
+def loop_aji_plus(gt_map: np.ndarray, pred_map: np.ndarray) -> float:
+    if not gt_map.any() or not pred_map.any():
+        return 0.0 if gt_map.any() else math.nan
+    shared, joined = loop_overlaps(gt_map, pred_map)
+    return loop_aggregate(gt_map, pred_map, shared, joined, assign(-shared / (joined + 1e-6)))
 
 
 def loop_aggregate(
-    gt: Masks, pred: Masks, shared: np.ndarray, joined: np.ndarray, pairs: list[tuple[int, int]]
+    gt_map: np.ndarray,
+    pred_map: np.ndarray,
+    shared: np.ndarray,
+    joined: np.ndarray,
+    pairs: list[tuple[int, int]],
 ) -> float:
     pairs = [pair for pair in pairs if shared[pair] > 0]
     rows, columns = {row for row, _ in pairs}, {column for _, column in pairs}
     union = sum(joined[pair] for pair in pairs)
-    union += sum(mask.sum() for row, mask in enumerate(gt) if row not in rows)
-    union += sum(mask.sum() for column, mask in enumerate(pred) if column not in columns)
+    union += sum(mask.sum() for row, mask in enumerate(split(gt_map)) if row not in rows)
+    union += sum(m.sum() for column, m in enumerate(split(pred_map)) if column not in columns)
     return sum(shared[pair] for pair in pairs) / union
 
 
-def loop_confusion(
-    gt: list[tuple[int, np.ndarray]], pred: list[tuple[int, np.ndarray]], num_classes: int
-) -> list[float]:
+def loop_confusion(true_masks: np.ndarray, pred_masks: np.ndarray) -> list[float]:
     """Pair centroids within 12 px and count (ground-truth class, predicted class)."""
+    gt, pred = all_nuclei(true_masks), all_nuclei(pred_masks)
     gt_centers = [np.argwhere(mask).mean(axis=0) for _, mask in gt]
     pred_centers = [np.argwhere(mask).mean(axis=0) for _, mask in pred]
     distances = np.array([[math.dist(a, b) for b in pred_centers] for a in gt_centers])
     distances = distances.reshape(len(gt), len(pred))
     pairs = [pair for pair in assign(distances) if distances[pair] <= 12]
-    counts = np.zeros((num_classes + 1, num_classes + 1))
+    unpaired = true_masks.shape[-1] - 1
+    counts = np.zeros((unpaired + 1, unpaired + 1))
     for row, column in pairs:
         counts[gt[row][0], pred[column][0]] += 1
-    for index in set(range(len(gt))) - {row for row, _ in pairs}:
-        counts[gt[index][0], num_classes] += 1
-    for index in set(range(len(pred))) - {column for _, column in pairs}:
-        counts[num_classes, pred[index][0]] += 1
+    for row in set(range(len(gt))) - {row for row, _ in pairs}:
+        counts[gt[row][0], unpaired] += 1
+    for column in set(range(len(pred))) - {column for _, column in pairs}:
+        counts[unpaired, pred[column][0]] += 1
     return counts.ravel().tolist()
+
+
+def assign(costs: np.ndarray) -> list[tuple[int, int]]:
+    return list(zip(*linear_sum_assignment(costs), strict=True))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def _add_mask_head_keys(cfg: CN) -> None:
     # holds its initial mask with the halo. Empty: every nucleus at full frame.
     node.CROP_SIZES = []
     node.CROP_HALO = 24  # px of context kept around the initial mask; BGMR's receptive field
-    node.PROMPTS_PER_CHUNK = 64  # prompts decoded at once in inference; bounds memory
+    node.PROMPTS_PER_CHUNK = 16  # prompts decoded at once in inference; bounds memory
     node.FINAL_MASK = "refined"  # or "initial": what inference returns
 
 
@@ -96,6 +96,7 @@ def _add_inference_keys(cfg: CN) -> None:
     node.NMS_THRESH = 0.5  # box IoU: 0.5 PanNuke and CPM-17, 0.3 MoNuSeg
     node.WINDOW_SIZE = 256  # px; larger images are cut into windows for stage 2
     node.WINDOW_OVERLAP = 64  # px
+    node.WINDOWS_PER_BATCH = 8  # encoded at once; bounds memory
     node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
 
 

@@ -1,5 +1,7 @@
 """The point that stands for a nucleus: prompt in training, and what detection is scored on."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -12,7 +14,7 @@ def mask_point(mask: np.ndarray) -> tuple[float, float]:
 
     Returns:
         (x, y) in pixel-index units: the centre of column 3, row 5 is (3.0, 5.0). Rounded to the
-        nearest pixel, it is always a pixel of the mask.
+        nearest pixel, it is always a pixel of the mask, whichever way halves are rounded.
 
     Raises:
         ValueError: the mask has no pixel.
@@ -21,9 +23,14 @@ def mask_point(mask: np.ndarray) -> tuple[float, float]:
     if rows.size == 0:
         raise ValueError("a mask without pixels has no point")
     x, y = float(columns.mean()), float(rows.mean())
-    if mask[round(y), round(x)]:
+    if all(mask[row, column] for row in _nearest(y) for column in _nearest(x)):
         return x, y
     return _deepest_point(mask, rows, columns)
+
+
+def _nearest(coordinate: float) -> range:
+    """The nearest pixel, or both where they are as near; float32 may blur that by a little."""
+    return range(math.ceil(coordinate - 0.501), math.floor(coordinate + 0.501) + 1)
 
 
 def _deepest_point(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[float, float]:

@@ -50,11 +50,11 @@ def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
 
 
 def check_training(cfg: CfgNode) -> None:
-    """
+    """Find out now, rather than after days of training, what would stop it or spoil it.
+
     Raises:
         UserError: training as `cfg` says would fail, or would choose weights on test data.
     """
-    check_classes(cfg)
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: name a registered dataset")
     if both := set(cfg.DATASETS.VAL) & set(cfg.DATASETS.TEST):
@@ -67,6 +67,9 @@ def check_training(cfg: CfgNode) -> None:
             f"SOLVER.AMP.ENABLED is True and MODEL.DEVICE is {cfg.MODEL.DEVICE}: AMP needs CUDA, "
             "so set SOLVER.AMP.ENABLED False"
         )
+    check_classes(cfg)
+    for name in (*cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
+        DatasetCatalog.get(name)  # those of TRAIN are loaded soon enough
 
 
 def check_classes(cfg: CfgNode) -> None:
@@ -132,14 +135,16 @@ def _merge_file(cfg: CfgNode, config_file: str) -> None:
         )
     try:
         loaded = CfgNode.load_yaml_with_base(config_file)
-    except (OSError, yaml.YAMLError, TypeError) as error:
-        raise UserError(f"{config_file} or its _BASE_ is no config: {error}") from error
+    except (OSError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"{config_file} or its _BASE_ is no YAML of keys: {error}") from error
+    if not isinstance(loaded, Mapping):
+        raise UserError(f"{config_file} is no YAML of keys, but begins with {str(loaded)[:40]!r}")
     for key in _leaf_keys(loaded):
         _require_key(cfg, key, config_file)
     try:
         cfg.merge_from_file(config_file)
     except ValueError as error:
-        raise UserError(f"{config_file}: {error}") from error
+        raise UserError(_type_mismatch(config_file, error)) from error
 
 
 def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
@@ -153,7 +158,11 @@ def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     try:
         cfg.merge_from_list(list(overrides))
     except ValueError as error:
-        raise UserError(f"the command line: {error}") from error
+        raise UserError(_type_mismatch("the command line", error)) from error
+
+
+def _type_mismatch(source: str, error: ValueError) -> str:
+    return f"{source} gives a key a value of another type than its default's: {error}"
 
 
 def _leaf_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

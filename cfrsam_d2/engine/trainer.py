@@ -25,7 +25,7 @@ from ..data.loader import build_test_loader, build_train_loader
 from ..evaluation import NucleusEvaluator
 from .ema import WeightAverage
 from .hooks import SeedForward, StopAtBadLoss, UpdateAverage, Validation
-from .optimizer import build_optimizer
+from .optimizer import SkippingGradScaler, build_optimizer
 from .setup import check_training
 
 logger = logging.getLogger(__name__)
@@ -45,20 +45,21 @@ class NucleusTrainer(DefaultTrainer):
         """
         TrainerBase.__init__(self)  # DefaultTrainer's own would build with its checkpointer
         check_training(cfg)
+        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
-        on_cpu = cfg.MODEL.DEVICE == "cpu"
-        self._trainer = (AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer)(
-            create_ddp_model(
-                model,
-                broadcast_buffers=False,
-                find_unused_parameters=True,  # SAM's decoder has heads that get no gradient
-                **({"device_ids": None} if on_cpu else {}),
-            ),
-            data_loader,
-            optimizer,
+        wrapped = create_ddp_model(
+            model,
+            broadcast_buffers=False,
+            find_unused_parameters=True,  # SAM's decoder has heads that get no gradient
+            **({"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}),
         )
+        if cfg.SOLVER.AMP.ENABLED:
+            scaler = SkippingGradScaler("cuda")
+            self._trainer = AMPTrainer(wrapped, data_loader, optimizer, grad_scaler=scaler)
+        else:
+            self._trainer = SimpleTrainer(wrapped, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         decay = cfg.SOLVER.EMA_DECAY
         self.average = WeightAverage(model, decay) if decay > 0 else None

@@ -141,7 +141,7 @@ class NucleusEvaluator(DatasetEvaluator):
     def _ground_truth(self, image: dict[str, Any]) -> Nuclei:
         annotations = image["annotations"]
         return ground_truth_nuclei(
-            [np.flatnonzero(decode_mask(nucleus["segmentation"])) for nucleus in annotations],
+            [_mask_pixels(nucleus["segmentation"]) for nucleus in annotations],
             [nucleus["category_id"] for nucleus in annotations],
             (image["height"], image["width"]),
             len(self._class_names),
@@ -167,3 +167,12 @@ class NucleusEvaluator(DatasetEvaluator):
         pixels = [np.flatnonzero(mask) for mask in masks]
         scores = instances.scores.float().numpy()
         return predicted_nuclei(pixels, classes, scores, size, num_classes)
+
+
+def _mask_pixels(rle: dict[str, Any]) -> np.ndarray:
+    """Return the indices of an encoded mask's pixels in the flattened (H, W) image."""
+    mask = decode_mask(rle)
+    height, width = mask.shape
+    # Run lengths go down the columns, and so lie the decoded pixels in memory.
+    columns, rows = np.divmod(np.flatnonzero(mask.T), height)
+    return rows * width + columns

@@ -105,7 +105,7 @@ def test_geometric_steps_move_image_and_labels_together(discs, name, index):
         new_image, new_labels = apply(step_alone(name, index), image, labels, seed)
         new_labels = new_labels[:, :, 0]
         assert set(np.unique(new_labels)) <= set(np.unique(labels))
-        # Interpolation is linear for the image and nearest for labels: they differ beside borders.
+        # Linear interpolation against nearest: they differ beside the borders of labels.
         gradient = cv2.morphologyEx(
             new_labels.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3))
         )

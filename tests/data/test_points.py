@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -35,12 +37,26 @@ def test_the_image_border_counts_as_outside():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_points_lie_on_their_masks(seed):
+def test_points_lie_on_their_masks_however_halves_are_rounded(seed):
     rng = np.random.default_rng(seed)
-    mask = rng.random((12, 12)) < rng.uniform(0.02, 0.5)
-    mask[rng.integers(12), rng.integers(12)] = True
-    x, y = mask_point(mask)
-    assert mask[round(y), round(x)]
+    for _ in range(20):
+        mask = rng.random((12, 12)) < rng.uniform(0.02, 0.5)
+        mask[rng.integers(12), rng.integers(12)] = True
+        x, y = mask_point(mask)
+        assert mask[round(y), round(x)]
+        assert mask[math.floor(y + 0.5), math.floor(x + 0.5)]
+        assert mask[math.ceil(y - 0.5), math.ceil(x - 0.5)]
+
+
+def test_the_point_moves_with_the_mask():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        mask = np.zeros((12, 12), dtype=bool)
+        mask[:8, :8] = rng.random((8, 8)) < 0.3
+        mask[0, 0] = True
+        x, y = mask_point(mask)
+        moved_x, moved_y = mask_point(np.roll(mask, (1, 3), axis=(0, 1)))
+        assert (moved_x - 3, moved_y - 1) == pytest.approx((x, y))
 
 
 def test_an_empty_mask_has_no_point():

@@ -17,9 +17,13 @@ from .deep_branch import deep_branch
 from .hmfm import HMFM
 from .losses import boundary_loss, mask_losses
 from .refining import refine
-from .windows import ALIGNMENT, CropLadder, mask_boxes
+from .windows import ALIGNMENT, CropLadder, nucleus_boxes
 
 FINAL_MASKS = ("refined", "initial")
+LOSS_NAMES = (
+    *(f"loss_{mask}_{term}" for mask in FINAL_MASKS for term in ("focal", "dice", "iou")),
+    "loss_boundary",
+)
 
 
 @dataclass
@@ -193,7 +197,7 @@ class PointPromptedMaskHead(nn.Module):
                 maps.deep_features,
                 coarse.features,
                 prompt_image,
-                mask_boxes(initial_logits > 0 if gt_masks is None else gt_masks, points),
+                nucleus_boxes(initial_logits > 0 if gt_masks is None else gt_masks, points),
                 CropLadder(self.crop_sizes, frame_size, self.crop_halo),
                 enlarge=gt_masks is None,
             )

@@ -75,5 +75,7 @@ def deform_conv3x3(
         # Cell centres in [-1, 1] of the whole extent: align_corners=False, as for map edges.
         grid = torch.stack([(2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
         sampled = F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
-        out = out + F.conv2d(sampled * mask[:, tap, None], weight[:, :, tap // 3, tap % 3, None, None])
+        out = out + F.conv2d(
+            sampled * mask[:, tap, None], weight[:, :, tap // 3, tap % 3, None, None]
+        )
     return out

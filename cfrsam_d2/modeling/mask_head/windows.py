@@ -2,6 +2,8 @@
 
 import torch
 
+from ..boxes import mask_boxes
+
 ALIGNMENT = 4  # px; a window starts on a cell of the quarter-size maps
 
 
@@ -34,24 +36,25 @@ class CropLadder:
         height, width = self.sizes[rung]
         size = boxes.new_tensor([width, height])
         room = boxes.new_tensor(self.frame_size[::-1]) - size
-        corners = (boxes[:, :2] + boxes[:, 2:] - size) / 2
+        corners = (boxes[:, :2] + boxes[:, 2:] - size) // 2
         corners = torch.minimum(corners.clamp(min=0), room)
-        return (corners / ALIGNMENT).floor().long() * ALIGNMENT
+        return corners // ALIGNMENT * ALIGNMENT
 
 
-def mask_boxes(masks: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """The smallest box around each mask (R, H, W) and its point (R, 2): (R, 4), x0, y0, x1, y1."""
+def nucleus_boxes(masks: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """The smallest box around each mask (R, H, W) and its point (R, 2).
+
+    Returns:
+        x0, y0, x1, y1 in px, ends excluded, (R, 4), int64. A mask without a pixel leaves its point.
+    """
     height, width = masks.shape[1:]
-    limit = torch.tensor([width - 1, height - 1], device=points.device)
-    points = torch.minimum(points.round().clamp(min=0), limit)
-    corners = []
-    for present, points_1d in ((masks.any(dim=1), points[:, 0]), (masks.any(dim=2), points[:, 1])):
-        positions = torch.arange(present.shape[1], device=masks.device, dtype=points.dtype)
-        first = torch.where(present, positions, float("inf")).amin(dim=1)
-        last = torch.where(present, positions, float("-inf")).amax(dim=1)
-        corners += [torch.minimum(first, points_1d), torch.maximum(last, points_1d) + 1]
-    x0, x1, y0, y1 = corners
-    return torch.stack([x0, y0, x1, y1], dim=1)
+    pixels = points.round().long()
+    pixels = torch.minimum(pixels.clamp(min=0), pixels.new_tensor([width - 1, height - 1]))
+    boxes = mask_boxes(masks)
+    empty = ~masks.flatten(1).any(dim=1)
+    first = torch.where(empty[:, None], pixels, torch.minimum(boxes[:, :2], pixels))
+    end = torch.where(empty[:, None], pixels + 1, torch.maximum(boxes[:, 2:], pixels + 1))
+    return torch.cat([first, end], dim=1)
 
 
 def crop(maps: torch.Tensor, index: torch.Tensor, corners: torch.Tensor, size: tuple[int, int]):

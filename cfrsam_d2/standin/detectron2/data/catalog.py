@@ -1,8 +1,8 @@
 """Datasets and what is known of them, by name."""
 
-import types
 from collections import UserDict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -18,39 +18,23 @@ class _DatasetCatalog(_Catalog):
     """A function without arguments for each name; it returns the dataset's list of dicts."""
 
     def register(self, name: str, func: Callable[[], Any]) -> None:
-        assert callable(func), "You must register a function with `DatasetCatalog.register`!"
         assert name not in self, f"Dataset '{name}' is already registered!"
         self[name] = func
 
     def get(self, name: str) -> Any:
         """Call the function of `name`."""
         if name not in self:
-            available = ", ".join(self.keys())
-            raise KeyError(f"Dataset '{name}' is not registered! Available datasets: {available}")
+            raise KeyError(f"Dataset '{name}' is not registered! Available are: {self.list()}")
         return self[name]()
 
 
-class Metadata(types.SimpleNamespace):
+class Metadata(SimpleNamespace):
     """Attributes of a dataset; each may be set once, or again to the same value."""
-
-    name: str = "N/A"
-
-    def __getattr__(self, key: str) -> Any:
-        raise AttributeError(
-            f"Attribute '{key}' does not exist in the metadata of dataset '{self.name}'. "
-            f"Available keys are {list(self.__dict__)}."
-        )
 
     def __setattr__(self, key: str, val: Any) -> None:
         old = self.__dict__.get(key, val)
-        assert old == val, (
-            f"Attribute '{key}' in the metadata of '{self.name}' cannot be set to a different "
-            f"value!\n{old} != {val}"
-        )
+        assert old == val, f"'{key}' of '{self.name}' cannot be set from {old} to {val}!"
         super().__setattr__(key, val)
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
 
     def set(self, **kwargs: Any) -> "Metadata":
         for key, value in kwargs.items():
@@ -65,7 +49,6 @@ class _MetadataCatalog(_Catalog):
     """One `Metadata` for each name, made when it is first asked for."""
 
     def get(self, name: str) -> Metadata:
-        assert len(name)
         return self.setdefault(name, Metadata(name=name))
 
 

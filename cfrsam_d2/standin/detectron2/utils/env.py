@@ -1,6 +1,5 @@
 """Seeds."""
 
-import logging
 import os
 import random
 
@@ -10,10 +9,7 @@ import torch
 
 def seed_all_rng(seed: int | None = None) -> None:
     """Seed torch, numpy and Python; without a seed, from the operating system's entropy."""
-    if seed is None:
-        seed = int.from_bytes(os.urandom(4), "big")
-        logging.getLogger(__name__).info("Using a generated random seed %d", seed)
+    seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)  # of every device
-    os.environ["PYTHONHASHSEED"] = str(seed)

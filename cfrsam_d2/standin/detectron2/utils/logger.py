@@ -4,29 +4,8 @@ import functools
 import logging
 import os
 import sys
-import time
 
 from termcolor import colored
-
-from detectron2.utils.file_io import PathManager
-
-_LAST_LOGGED: dict[tuple, float] = {}
-
-
-class _ShortNameFormatter(logging.Formatter):
-    """Colours the prefix, shortens the root of logger names, and marks warnings and errors."""
-
-    def __init__(self, name: str, abbrev_name: str) -> None:
-        prefix = colored("[%(asctime)s %(name)s]: ", "green")
-        super().__init__(prefix + "%(message)s", datefmt="%m/%d %H:%M:%S")
-        self._roots = (name + ".", abbrev_name + "." if abbrev_name else "")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record = logging.makeLogRecord({**vars(record), "name": record.name.replace(*self._roots)})
-        line = super().formatMessage(record)
-        if record.levelno < logging.WARNING:
-            return line
-        return f"{colored(record.levelname, 'red')} {line}"
 
 
 @functools.cache  # another call with the same arguments adds no second handler
@@ -40,43 +19,27 @@ def setup_logger(
     enable_propagation: bool = False,
     configure_stdout: bool = True,
 ) -> logging.Logger:
-    """Let logger `name` write to the terminal (first process only) and below `output`.
-
-    `output` is a folder, for its `log.txt`, or a file that ends in .txt or .log; later processes
-    add `.rank<number>`.
-    """
+    """Let logger `name` write to the terminal (first process) and to `output`, a file or folder."""
+    assert abbrev_name is None, "abbrev_name is not in the stand-in"
     logger = logging.getLogger(name)
     logger.setLevel(logging.DEBUG)
     logger.propagate = enable_propagation
-    plain = logging.Formatter(
-        "[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt="%m/%d %H:%M:%S"
-    )
-    if configure_stdout and distributed_rank == 0:
-        terminal = logging.StreamHandler(sys.stdout)
-        short = ("d2" if name == "detectron2" else name) if abbrev_name is None else abbrev_name
-        terminal.setFormatter(_ShortNameFormatter(name, short) if color else plain)
-        logger.addHandler(terminal)
+    targets = [(sys.stdout, color)] if configure_stdout and distributed_rank == 0 else []
     if output is not None:
         is_file = output.endswith((".txt", ".log"))
-        filename = output if is_file else os.path.join(output, "log.txt")
-        if distributed_rank > 0:
-            filename += f".rank{distributed_rank}"
-        PathManager.mkdirs(os.path.dirname(filename))
-        file = logging.StreamHandler(_open_log(filename))
-        file.setFormatter(plain)
-        logger.addHandler(file)
+        path = output if is_file else os.path.join(output, "log.txt")
+        rank = f".rank{distributed_rank}" if distributed_rank > 0 else ""
+        targets.append((_open_log(path + rank), False))
+    for stream, in_color in targets:
+        prefix = "[%(asctime)s %(name)s %(levelname)s]: "
+        prefix = colored(prefix, "green") if in_color else prefix
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter(prefix + "%(message)s", "%m/%d %H:%M:%S"))
+        logger.addHandler(handler)
     return logger
 
 
 @functools.cache  # loggers of one file share its stream
-def _open_log(filename: str):
-    return PathManager.open(filename, "a")
-
-
-def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = None) -> None:
-    """Log unless the same line of the program has logged within the last `n` seconds."""
-    caller = sys._getframe(1)
-    place, now = (caller.f_code.co_filename, caller.f_lineno), time.time()
-    if now - _LAST_LOGGED.get(place, float("-inf")) >= n:
-        logging.getLogger(name or caller.f_globals["__name__"]).log(lvl, msg)
-        _LAST_LOGGED[place] = now
+def _open_log(path: str):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return open(path, "a")

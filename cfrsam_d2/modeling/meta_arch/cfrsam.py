@@ -1,0 +1,193 @@
+"""The whole of CFR-SAM: points from the frozen prompt learner, one mask a point (paper 3.2).
+
+B images, R prompts of all of them, N nuclei of one, H×W px.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import batched_nms
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_proposal_generator
+from detectron2.modeling.backbone import Backbone
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor, nn
+
+from ...checkpoint.checkpointer import load_weights
+from ...checkpoint.sam import load_sam_weights
+from ..mask_head import LOSS_NAMES, PointPromptedMaskHead
+from ..prompts import draw_nuclei, prompt_source
+from ..segmenting import NucleusMasks, segment_images
+
+
+@META_ARCH_REGISTRY.register()
+class CFRSAM(nn.Module):
+    """Images to nuclei with masks and classes.
+
+    Args:
+        proposal_generator: the trained prompt learner; it stays frozen.
+        backbone: SAM's encoder with adapters.
+        mask_head: from levels and points to masks.
+        pixel_mean, pixel_std: of RGB, 0..255.
+        train_prompts: "learner", "centroid" or "random": the points that train the mask head.
+        max_train_nuclei: most nuclei of an image in a training step.
+        nms_thresh: box IoU above which the lower-scored of two nuclei is dropped.
+        window_size, window_overlap: px; larger images are segmented window by window.
+        edge_tolerance: px from an inner window edge within which masks are dropped.
+        windows_per_batch: most windows encoded at once.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        proposal_generator: nn.Module,
+        backbone: Backbone,
+        mask_head: PointPromptedMaskHead,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        train_prompts: str,
+        max_train_nuclei: int,
+        nms_thresh: float,
+        window_size: int,
+        window_overlap: int,
+        edge_tolerance: int,
+        windows_per_batch: int,
+    ) -> None:
+        super().__init__()
+        self.proposal_generator = proposal_generator.requires_grad_(False)
+        self.backbone = backbone
+        self.mask_head = mask_head
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), False)
+        self.prompt_source = prompt_source(train_prompts)
+        self.max_train_nuclei = max_train_nuclei
+        self.nms_thresh = nms_thresh
+        self.window_size = window_size
+        self.window_overlap = window_overlap
+        self.edge_tolerance = edge_tolerance
+        self.windows_per_batch = windows_per_batch
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        proposal_generator = build_proposal_generator(cfg, None)
+        backbone = build_backbone(cfg)
+        mask_head = PointPromptedMaskHead(cfg)
+        if path := cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS:
+            load_weights(proposal_generator, path, prefix="proposal_generator.")
+        if path := cfg.MODEL.SAM.WEIGHTS:
+            load_sam_weights(backbone, mask_head, path)
+        return {
+            "proposal_generator": proposal_generator,
+            "backbone": backbone,
+            "mask_head": mask_head,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "train_prompts": cfg.MODEL.CFRSAM.TRAIN_PROMPTS,
+            "max_train_nuclei": cfg.MODEL.CFRSAM.MAX_TRAIN_NUCLEI,
+            "nms_thresh": cfg.MODEL.CFRSAM.NMS_THRESH,
+            "window_size": cfg.MODEL.CFRSAM.WINDOW_SIZE,
+            "window_overlap": cfg.MODEL.CFRSAM.WINDOW_OVERLAP,
+            "edge_tolerance": cfg.MODEL.CFRSAM.EDGE_TOLERANCE,
+            "windows_per_batch": cfg.MODEL.CFRSAM.WINDOWS_PER_BATCH,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def train(self, mode: bool = True) -> "CFRSAM":
+        """Set the mode of all but the prompt learner, which only ever predicts."""
+        super().train(mode)
+        self.proposal_generator.eval()
+        return self
+
+    def forward(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> dict[str, Tensor] | list[dict[str, Instances]]:
+        """Losses in training, nuclei in evaluation.
+
+        Args:
+            batched_inputs: one dict an image, as the mapper gives them: "image", a (3, H, W) RGB
+                tensor 0..255, and in training "instances".
+
+        Returns:
+            The losses of the mask head by name, or for each image `{"instances": Instances}` with
+            `pred_points` (N, 2), `pred_masks` (N, H, W), `pred_boxes`, `pred_classes` and `scores`
+            (the estimated IoU), highest score first.
+        """
+        images = [self.normalize(each["image"]) for each in batched_inputs]
+        if not self.training:
+            return [{"instances": instances} for instances in self.inference(images)]
+        images = ImageList.from_tensors(images, self.backbone.size_divisibility)
+        gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
+        points, prompt_image, gt_masks = self.training_prompts(images, gt_instances)
+        if len(points) == 0:
+            return self.no_losses()
+        features = self.backbone(images.tensor)
+        return self.mask_head.losses(images.tensor, features, points, prompt_image, gt_masks)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        return (image.to(self.device) - self.pixel_mean) / self.pixel_std
+
+    @torch.no_grad()
+    def training_prompts(
+        self, images: ImageList, gt_instances: list[Instances]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw the prompts of a training step.
+
+        Returns:
+            Points (R, 2), the index of each one's image (R,), and its nucleus's mask (R, H, W).
+        """
+        proposals, _ = self.proposal_generator(images, None)
+        height, width = images.tensor.shape[-2:]
+        all_points, all_masks = [], []
+        for gt, proposal in zip(gt_instances, proposals, strict=True):
+            points, nuclei = draw_nuclei(*self.prompt_source(gt, proposal), self.max_train_nuclei)
+            masks = gt.gt_masks.tensor[nuclei]
+            padding = (0, width - masks.shape[2], 0, height - masks.shape[1])
+            all_points.append(points)
+            all_masks.append(F.pad(masks, padding))
+        counts = torch.tensor([len(points) for points in all_points], device=self.device)
+        prompt_image = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
+        return torch.cat(all_points), prompt_image, torch.cat(all_masks)
+
+    def no_losses(self) -> dict[str, Tensor]:
+        """Zeros that no parameter has a part in: the optimizer then leaves all as they are."""
+        return {
+            name: torch.zeros((), device=self.device, requires_grad=True) for name in LOSS_NAMES
+        }
+
+    def inference(self, images: list[Tensor]) -> list[Instances]:
+        """Segment normalised images (3, H, W) of any sizes."""
+        proposals, _ = self.proposal_generator(ImageList.from_tensors(images), None)
+        masks = segment_images(
+            self.segment,
+            images,
+            [proposal.proposal_points for proposal in proposals],
+            window_size=self.window_size,
+            overlap=self.window_overlap,
+            edge_tolerance=self.edge_tolerance,
+            windows_per_batch=self.windows_per_batch,
+        )
+        return [self.to_instances(*each) for each in zip(proposals, masks, strict=True)]
+
+    def segment(
+        self, images: Tensor, points: Tensor, prompt_image: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Masks (R, h, w) and scores (R,) of normalised images (n, 3, h, w), multiples of 16."""
+        return self.mask_head.inference(images, self.backbone(images), points, prompt_image)
+
+    def to_instances(self, proposal: Instances, masks: NucleusMasks) -> Instances:
+        """The nuclei of one image; of two whose boxes overlap too much the better-scored."""
+        one_class = torch.zeros_like(masks.prompts)
+        masks = masks.select(batched_nms(masks.boxes, masks.scores, one_class, self.nms_thresh))
+        return Instances(
+            proposal.image_size,
+            pred_points=proposal.proposal_points[masks.prompts],
+            pred_masks=masks.paste(*proposal.image_size),
+            pred_boxes=Boxes(masks.boxes),
+            pred_classes=proposal.proposal_classes[masks.prompts],
+            scores=masks.scores,
+        )

@@ -1,0 +1,228 @@
+"""Whole runs of a toy model: validation, best weights, resuming bit by bit, bad losses."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase
+from detectron2.utils.env import seed_all_rng
+
+from cfrsam_d2.engine import NucleusTrainer, build_trained_model
+from cfrsam_d2.errors import UserError
+
+
+def train(cfg: CfgNode, *, resume: bool = False) -> NucleusTrainer:
+    seed_all_rng(cfg.SEED)  # as `default_setup` does; initial weights follow from it
+    trainer = NucleusTrainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return trainer
+
+
+def logged(trainer: NucleusTrainer, name: str) -> dict[int, float]:
+    return {iteration: value for value, iteration in trainer.storage.history(name).values()}
+
+
+def assert_same(first: object, second: object) -> None:
+    """Equal, bit by bit, as checkpoints are."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        assert first == second
+
+
+def read(path: Path) -> dict:
+    return torch.load(path, weights_only=True)
+
+
+class Interrupted(Exception):
+    """As a kill between two iterations."""
+
+
+def interrupt(cfg: CfgNode, iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until just before `iteration`."""
+    run_step = NucleusTrainer.run_step
+
+    def step(trainer: NucleusTrainer) -> None:
+        if trainer.iter == iteration:
+            raise Interrupted
+        run_step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NucleusTrainer, "run_step", step)
+        with pytest.raises(Interrupted):
+            train(cfg)
+
+
+# Interrupted right after a checkpoint and its validation, and later.
+@pytest.mark.parametrize("iteration", [4, 6])
+def test_resumed_run_is_the_uninterrupted_one(
+    iteration: int,
+    toy_config: Callable[..., CfgNode],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    straight = train(toy_config("OUTPUT_DIR", tmp_path / "straight"))
+    cfg = toy_config("OUTPUT_DIR", tmp_path / "resumed")
+    interrupt(cfg, iteration, monkeypatch)
+    resumed = train(cfg, resume=True)
+    assert resumed.start_iter == 4
+    for name in ("loss_point", "loss_size", "total_loss", "lr"):
+        tail = {k: v for k, v in logged(straight, name).items() if k >= 4}
+        assert len(tail) == 4
+        assert logged(resumed, name) == tail
+    for name in ("model_final.pth", "model_best.pth"):
+        assert_same(read(tmp_path / "straight" / name), read(tmp_path / "resumed" / name))
+
+
+class DrawNumber(HookBase):
+    def after_step(self) -> None:
+        torch.rand(1)
+
+
+def test_losses_do_not_depend_on_history(
+    toy_config: Callable[..., CfgNode], tmp_path: Path
+) -> None:
+    """Somebody else's random numbers change nothing; another seed does."""
+    weights = tmp_path / "weights.pth"
+    torch.save(NucleusTrainer(toy_config()).model.state_dict(), weights)
+
+    def losses(*overrides: object) -> dict[int, float]:
+        cfg = toy_config("DATASETS.VAL", "()", "MODEL.WEIGHTS", weights, *overrides)
+        trainer = NucleusTrainer(cfg)
+        trainer.resume_or_load(resume=False)
+        trainer.register_hooks([DrawNumber()])
+        trainer.train()
+        return logged(trainer, "loss_point")
+
+    first = losses()
+    torch.rand(5)
+    assert losses() == first
+    assert losses("SEED", 1) != first
+
+
+def test_finished_run_is_only_scored_again(toy_config: Callable[..., CfgNode]) -> None:
+    cfg = toy_config()
+    scores = NucleusTrainer(cfg).train()
+    trainer = NucleusTrainer(cfg)
+    trainer.resume_or_load()
+    assert trainer.start_iter == 8
+    assert str(trainer.train()) == str(scores)  # text, because NaN is not NaN
+
+
+def test_best_weights_are_the_averages_that_were_evaluated(
+    toy_config: Callable[..., CfgNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.2, 0.7, math.nan, 0.7, 0.5])
+    seen = []
+
+    def test(cls: type, cfg: CfgNode, model: torch.nn.Module) -> dict:
+        score = next(scores)
+        state = {name: each.clone() for name, each in model.state_dict().items()}
+        seen.append((cfg.DATASETS.TEST, state, score))
+        return {"detection": {"F1": score}}
+
+    monkeypatch.setattr(NucleusTrainer, "test", classmethod(test))
+    cfg = toy_config("TEST.EVAL_PERIOD", 2)
+    assert NucleusTrainer(cfg).train() == {"detection": {"F1": 0.5}}
+
+    # Iterations 1, 3, 5 and 7 on the validation set; the test set once, at the end.
+    assert [names for names, _, _ in seen] == [("toy_val",)] * 4 + [("toy_test",)]
+    best = read(tmp_path / "output" / "model_best.pth")
+    assert best["iteration"] == 3  # the first of two equals, NaN aside
+    assert best.keys() == {"model", "iteration"}
+    assert_same(best["model"], seen[1][1])
+    assert_same(seen[4][1], seen[1][1])  # what the test set was scored with
+    final = read(tmp_path / "output" / "model_final.pth")
+    assert_same({**final["model"], **final["ema"]}, seen[3][1])
+    assert not torch.equal(final["model"]["point.weight"], final["ema"]["point.weight"])
+    assert final["trainer"]["hooks"]["Validation"] == {"best_score": 0.7, "best_iteration": 3}
+
+
+def test_final_weights_without_validation(
+    toy_config: Callable[..., CfgNode], tmp_path: Path
+) -> None:
+    cfg = toy_config("DATASETS.VAL", "()")
+    scores = NucleusTrainer(cfg).train()
+    assert not (tmp_path / "output" / "model_best.pth").exists()
+    assert str(NucleusTrainer.test(cfg, build_trained_model(cfg))) == str(scores)
+
+
+def test_logs_and_files(toy_config: Callable[..., CfgNode], tmp_path: Path) -> None:
+    NucleusTrainer(toy_config()).train()
+    output = tmp_path / "output"
+    last = json.loads((output / "metrics.json").read_text().splitlines()[-1])
+    assert {"iteration", "lr", "loss_point", "loss_size", "total_loss"} <= last.keys()
+    assert "detection/F1" in last
+    assert (output / "inference" / "toy_test" / "metrics.json").is_file()
+    names = {path.name.split(".")[0] for path in output.iterdir()}
+    # The checkpoint of iteration 3 made room for the later one.
+    assert names == {
+        "events", "inference", "last_checkpoint", "metrics", "model_0000007", "model_best",
+        "model_final",
+    }  # fmt: skip
+
+
+def test_starts_from_given_weights(toy_config: Callable[..., CfgNode], tmp_path: Path) -> None:
+    NucleusTrainer(toy_config("OUTPUT_DIR", tmp_path / "first")).train()
+    weights = tmp_path / "first" / "model_best.pth"
+    trainer = NucleusTrainer(toy_config("MODEL.WEIGHTS", weights))
+    trainer.resume_or_load(resume=True)  # there is nothing to resume from yet
+    assert trainer.start_iter == 0
+    assert_same(read(weights)["model"], dict(trainer.model.state_dict()))
+
+
+@pytest.mark.parametrize("loss", ["loss_point", "loss_size"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_bad_loss_stops_before_the_step(
+    loss: str, value: float, toy_config: Callable[..., CfgNode]
+) -> None:
+    trainer = NucleusTrainer(toy_config())
+    forward = trainer.model.forward
+    weights = {}
+
+    def spoiled(batch: list[dict]) -> dict:
+        losses = forward(batch)
+        if trainer.iter == 2:
+            losses[loss] = losses[loss] * value
+            weights.update({k: v.clone() for k, v in trainer.model.named_parameters()})
+        return losses
+
+    trainer.model.forward = spoiled
+    message = rf"^{loss} is {value} at iteration 2 \(images: .*png.*\): lower SOLVER.BASE_LR"
+    with pytest.raises(UserError, match=message):
+        trainer.train()
+    assert_same(weights, dict(trainer.model.named_parameters()))
+
+
+def test_unknown_best_metric(toy_config: Callable[..., CfgNode]) -> None:
+    with pytest.raises(UserError, match=r"BEST_METRIC 'segmentation/bPQ' is not .*detection/F1"):
+        NucleusTrainer(toy_config("TEST.BEST_METRIC", "segmentation/bPQ")).train()
+
+
+def test_several_validation_sets(toy_config: Callable[..., CfgNode]) -> None:
+    cfg = toy_config("DATASETS.VAL", "('toy_val', 'toy_train')")
+    trainer = NucleusTrainer(cfg)
+    trainer.train()
+    assert trainer.validation.best_iteration is not None
+    assert {"toy_val/detection/F1", "toy_train/detection/F1"} <= trainer.storage.latest().keys()
+
+
+def test_resuming_with_other_weights(toy_config: Callable[..., CfgNode]) -> None:
+    NucleusTrainer(toy_config()).train()
+    trainer = NucleusTrainer(toy_config())
+    trainer.checkpointer.model.point = torch.nn.Linear(4, 3)
+    with pytest.raises(UserError, match=r"final\.pth holds the weights of another architecture"):
+        trainer.resume_or_load()

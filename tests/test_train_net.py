@@ -1,0 +1,128 @@
+"""The command line, with the real prompt learner in a small size on a few drawn tiles."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cfrsam_d2.data.coco_writer import NucleusJsonWriter
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+import train_net  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders train, val and test of four tiles each with dark and light discs; one is empty."""
+    root = tmp_path_factory.mktemp("tiles")
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        writer = NucleusJsonWriter(root / split, ["dark", "light"])
+        for i in range(4):
+            image = np.full((64, 64, 3), 220, dtype=np.uint8)
+            nuclei = []
+            for class_index, (x, y) in enumerate(rng.integers(8, 56, size=(2, 2)).tolist()):
+                mask = cv2.circle(np.zeros((64, 64), np.uint8), (x, y), 6, 1, -1).astype(bool)
+                image[mask] = (80, 40, 120) if class_index == 0 else (160, 90, 180)
+                nuclei.append((mask, class_index))
+            writer.add(f"{i}.png", image, nuclei if i else [], tissue="Drawn")
+        writer.write()
+    return root
+
+
+@pytest.fixture
+def options(tiles: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """A function: switches and overrides to the arguments of a run of three iterations."""
+
+    def arguments(*switches: str, **overrides: object) -> list[str]:
+        keys = {
+            "MODEL.DEVICE": "cpu",
+            "MODEL.PROMPT_LEARNER.NUM_CLASSES": 2,
+            "SOLVER.IMS_PER_BATCH": 2,
+            "SOLVER.MAX_ITER": 3,
+            "TEST.EVAL_PERIOD": 2,
+            "OUTPUT_DIR": tmp_path / "output",
+        }
+        for split in ("train", "val", "test"):
+            keys[f"DATASETS.{split.upper()}"] = f"('custom_{split}',)"
+            keys[f"DATASETS.CUSTOM.{split.upper()}.JSON"] = tiles / split / "nuclei.json"
+            keys[f"DATASETS.CUSTOM.{split.upper()}.IMAGES"] = tiles / split / "images"
+        keys |= {name.replace("__", "."): value for name, value in overrides.items()}
+        config = ROOT / "configs" / "quickstart" / "prompt_learner.yaml"
+        pairs = [str(each) for pair in keys.items() for each in pair]
+        return ["--config-file", str(config), *switches, *pairs]
+
+    return arguments
+
+
+def test_train_resume_evaluate(options: Callable[..., list[str]], tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    scores = output / "inference" / "custom_test" / "metrics.json"
+    train_net.run(options())
+    trained = json.loads(scores.read_text())
+    assert 0 <= trained["detection"]["F1"] <= 1
+    assert (output / "log.txt").read_text().count("Scoring") == 1
+    assert "loss_point_cls" in (output / "metrics.json").read_text()
+
+    scores.unlink()
+    train_net.run(options("--eval-only"))  # needs no MODEL.WEIGHTS: it takes model_best.pth
+    assert json.loads(scores.read_text()) == trained
+
+    train_net.run(options("--resume", SOLVER__MAX_ITER=5))
+    lines = (output / "metrics.json").read_text().splitlines()
+    iterations = [json.loads(line)["iteration"] for line in lines]
+    assert iterations == [2, 4]  # each written once, at the end of a run
+
+
+def test_two_processes(options: Callable[..., list[str]], tmp_path: Path) -> None:
+    command = [sys.executable, "train_net.py", *options("--num-gpus", "2", "--dist-url", "auto")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "output"
+    assert (output / "log.txt.rank1").is_file()
+    images = (output / "inference" / "custom_test" / "images.csv").read_text().splitlines()
+    assert len(images) == 1 + 4  # both processes' halves
+    assert (output / "model_best.pth").is_file()
+
+
+@pytest.mark.parametrize(
+    ("switches", "overrides", "message"),
+    [
+        (["--eval-only"], {}, "error: there are no trained weights: MODEL.WEIGHTS is empty"),
+        (["--eval-only"], {"MODEL__WEIGHTS": "gone.pth"}, "error: gone.pth does not exist: train"),
+        ([], {"MODEL__WEIGHTS": "gone.pth"}, "error: gone.pth does not exist: train it or"),
+        ([], {"SOLVER__MAX_ITTER": 3}, "error: the command line has SOLVER.MAX_ITTER"),
+        ([], {"MODEL__PROMPT_LEARNER__NUM_CLASSES": 3}, "has 2 classes (dark, light): set it to 2"),
+        ([], {"SOLVER__AMP__ENABLED": True}, "AMP needs CUDA"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    switches: list[str],
+    overrides: dict[str, object],
+    message: str,
+    options: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        train_net.run(options(*switches, **overrides))
+    assert stop.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_pretrained_weights_are_not_wanted_for_evaluation(
+    options: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_net.run(options(SOLVER__MAX_ITER=1))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    train_net.run(options("--eval-only", MODEL__PROMPT_LEARNER__PRETRAINED=True))
+    train_net.run(options("--resume", MODEL__PROMPT_LEARNER__PRETRAINED=True))
