@@ -82,7 +82,9 @@ def test_train_resume_evaluate(options: Callable[..., list[str]], tmp_path: Path
 
 
 def test_two_processes(options: Callable[..., list[str]], tmp_path: Path) -> None:
-    command = [sys.executable, "train_net.py", *options("--num-gpus", "2", "--dist-url", "auto")]
+    meeting = f"file://{tmp_path / 'meeting'}"
+    arguments = options("--num-gpus", "2", "--dist-url", meeting)
+    command = [sys.executable, "train_net.py", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

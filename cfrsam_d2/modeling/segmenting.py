@@ -149,9 +149,8 @@ def _pad_side(side: int) -> int:
 
 def _batches(tiles: list[Tile], most: int) -> Iterator[list[Tile]]:
     """Tiles of one input size, at most `most` at once."""
-    for _, group in groupby(
-        sorted(tiles, key=lambda tile: tile.input_size), lambda t: t.input_size
-    ):
+    input_size = attrgetter("input_size")
+    for _, group in groupby(sorted(tiles, key=input_size), input_size):
         same_size = list(group)
         yield from (same_size[i : i + most] for i in range(0, len(same_size), most))
 

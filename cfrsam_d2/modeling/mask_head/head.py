@@ -15,7 +15,7 @@ from .bgmr import BGMR
 from .decoding import EMBED_DIM, build_mask_decoder, build_prompt_encoder, decode_points
 from .deep_branch import deep_branch
 from .hmfm import HMFM
-from .losses import boundary_loss, mask_losses
+from .losses import boundary_bce, boundary_map, mask_losses
 from .refining import refine
 from .windows import ALIGNMENT, CropLadder, nucleus_boxes
 
@@ -143,7 +143,7 @@ class PointPromptedMaskHead(nn.Module):
             losses[f"loss_{name}_focal"] = self.focal_weight * terms["focal"]
             losses[f"loss_{name}_dice"] = terms["dice"]
             losses[f"loss_{name}_iou"] = terms["iou"]
-        boundary = boundary_loss(predictions.boundary_logits, targets)
+        boundary = boundary_bce(predictions.boundary_logits, boundary_map(targets))
         losses["loss_boundary"] = self.boundary_weight * boundary
         return losses
 

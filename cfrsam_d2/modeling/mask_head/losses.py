@@ -31,9 +31,9 @@ def mask_losses(
     return {"focal": focal, "dice": dice, "iou": iou}
 
 
-def boundary_loss(boundary_logits: torch.Tensor, gt_masks: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy against the masks' own boundaries; both arguments (R, H, W)."""
-    return F.binary_cross_entropy_with_logits(boundary_logits, boundary_map(gt_masks))
+def boundary_bce(boundary_logits: torch.Tensor, boundary_targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy over all pixels of all nuclei; both arguments (R, H, W)."""
+    return F.binary_cross_entropy_with_logits(boundary_logits, boundary_targets)
 
 
 def boundary_map(masks: torch.Tensor) -> torch.Tensor:
