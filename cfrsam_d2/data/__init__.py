@@ -1,0 +1,3 @@
+"""From files to what the model reads: datasets, mapper, loaders."""
+
+from . import builtin  # noqa: F401  (imported for registration)
