@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import cfrsam_d2  # noqa: F401  (puts the stand-in on the path where Detectron2 is missing)
 
 ROOT = Path(__file__).resolve().parents[1]
+torch.set_num_threads(1)  # the tests run in several processes, and their tensors are small
 
 
 @pytest.fixture(scope="session")

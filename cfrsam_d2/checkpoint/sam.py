@@ -36,16 +36,16 @@ def load_sam_weights(backbone: nn.Module, mask_head: nn.Module, path: str) -> No
         "prompt_encoder.": mask_head.prompt_encoder,
         "mask_decoder.": mask_head.mask_decoder,
     }
-    for prefix, module in parts.items():
-        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        _check(own, module, prefix, path)
-        module.load_state_dict(own)
     strangers = [name for name in weights if not name.startswith(tuple(parts))]
     if strangers:
         raise UserError(
             f"{path} holds {len(strangers)} weights that are not Segment Anything's, for instance "
             f"{strangers[0]!r}: download the original from {SOURCE}."
         )
+    for prefix, module in parts.items():
+        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        _check(own, module, prefix, path)
+        module.load_state_dict(own)
 
 
 def _verify_hash(path: Path) -> None:

@@ -29,10 +29,9 @@ def learner_prompts(
     hits = gt_masks[:, rows, columns].T  # (P, N)
     on_nucleus = hits.any(dim=1).nonzero().squeeze(1)
     nuclei = hits[on_nucleus].int().argmax(dim=1)
-    # The first point of each nucleus: earlier points overwrite later ones.
-    first = torch.full((len(gt_masks),), -1, device=points.device)
-    first[nuclei.flip(0)] = on_nucleus.flip(0)
-    found = (first >= 0).nonzero().squeeze(1)
+    first = torch.full((len(gt_masks),), len(points), device=points.device)
+    first.scatter_reduce_(0, nuclei, on_nucleus, reduce="amin")
+    found = (first < len(points)).nonzero().squeeze(1)
     return points[first[found]], found
 
 

@@ -89,6 +89,12 @@ class NucleusMasks:
         return pasted
 
 
+def pad_for_encoder(images: Tensor) -> Tensor:
+    """Pad (…, h, w) with zeros at bottom right to a size that the encoder takes."""
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, _pad_side(width) - width, 0, _pad_side(height) - height))
+
+
 def segment_images(
     segment: Segment,
     images: list[Tensor],
@@ -157,9 +163,7 @@ def _batches(tiles: list[Tile], most: int) -> Iterator[list[Tile]]:
 
 def _cut_image(image: Tensor, tile: Tile) -> Tensor:
     window = tile.window
-    cut = image[:, window.y0 : window.y1, window.x0 : window.x1]
-    height, width = tile.input_size
-    return F.pad(cut, (0, width - cut.shape[2], 0, height - cut.shape[1]))
+    return pad_for_encoder(image[:, window.y0 : window.y1, window.x0 : window.x1])
 
 
 def _local_points(points: Tensor, tile: Tile) -> Tensor:
@@ -173,8 +177,8 @@ def _whole_masks(
     window = tile.window
     masks = masks[:, : window.y1 - window.y0, : window.x1 - window.x0]
     present = masks.flatten(1).any(dim=1).nonzero().squeeze(1)
-    corner = scores.new_tensor([window.x0, window.y0])
-    boxes = mask_boxes(masks[present]).to(scores.dtype) + corner.repeat(2)
+    boxes = mask_boxes(masks[present]).float()  # scores may be of half precision: too coarse
+    boxes += boxes.new_tensor([window.x0, window.y0, window.x0, window.y0])
     whole = ~cut_by_edge(boxes, window, *image_size, edge_tolerance)
     kept = present[whole]
     return NucleusMasks(

@@ -66,6 +66,8 @@ def deform_conv3x3(
         (n, out_channels, h, w).
     """
     height, width = x.shape[-2:]
+    if x.dtype in (torch.float16, torch.bfloat16):  # too coarse for positions
+        x, offset = x.float(), offset.float()
     rows = torch.arange(height, device=x.device, dtype=x.dtype).view(1, height, 1)
     columns = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, width)
     out = x.new_zeros(())

@@ -32,7 +32,10 @@ class CropLadder:
         return fits.all(dim=2).int().argmax(dim=1)
 
     def windows(self, boxes: torch.Tensor, rung: int) -> torch.Tensor:
-        """Windows of one size around boxes, moved into the frame: corners x0, y0, (R, 2)."""
+        """Windows of one size around boxes, moved into the frame: corners x0, y0, (R, 2).
+
+        Corners lie on multiples of 4, which may take up to 3 px off a box's halo.
+        """
         height, width = self.sizes[rung]
         size = boxes.new_tensor([width, height])
         room = boxes.new_tensor(self.frame_size[::-1]) - size

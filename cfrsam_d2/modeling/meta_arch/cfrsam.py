@@ -12,13 +12,15 @@ from detectron2.layers import batched_nms
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_proposal_generator
 from detectron2.modeling.backbone import Backbone
 from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils import comm
 from torch import Tensor, nn
 
 from ...checkpoint.checkpointer import load_weights
 from ...checkpoint.sam import load_sam_weights
+from ...errors import UserError
 from ..mask_head import LOSS_NAMES, PointPromptedMaskHead
 from ..prompts import draw_nuclei, prompt_source
-from ..segmenting import NucleusMasks, segment_images
+from ..segmenting import NucleusMasks, pad_for_encoder, segment_images
 
 
 @META_ARCH_REGISTRY.register()
@@ -56,7 +58,12 @@ class CFRSAM(nn.Module):
         windows_per_batch: int,
     ) -> None:
         super().__init__()
-        self.proposal_generator = proposal_generator.requires_grad_(False)
+        if not 0 <= window_overlap < window_size:
+            raise UserError(
+                f"MODEL.CFRSAM.WINDOW_OVERLAP is {window_overlap} with windows of {window_size}: "
+                "give px from 0 to below WINDOW_SIZE."
+            )
+        self.proposal_generator = proposal_generator.requires_grad_(False).eval()
         self.backbone = backbone
         self.mask_head = mask_head
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), False)
@@ -120,13 +127,14 @@ class CFRSAM(nn.Module):
         images = [self.normalize(each["image"]) for each in batched_inputs]
         if not self.training:
             return [{"instances": instances} for instances in self.inference(images)]
-        images = ImageList.from_tensors(images, self.backbone.size_divisibility)
+        images = ImageList.from_tensors(images)
         gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
         points, prompt_image, gt_masks = self.training_prompts(images, gt_instances)
         if len(points) == 0:
             return self.no_losses()
-        features = self.backbone(images.tensor)
-        return self.mask_head.losses(images.tensor, features, points, prompt_image, gt_masks)
+        inputs, gt_masks = pad_for_encoder(images.tensor), pad_for_encoder(gt_masks)
+        features = self.backbone(inputs)
+        return self.mask_head.losses(inputs, features, points, prompt_image, gt_masks)
 
     def normalize(self, image: Tensor) -> Tensor:
         return (image.to(self.device) - self.pixel_mean) / self.pixel_std
@@ -154,10 +162,14 @@ class CFRSAM(nn.Module):
         return torch.cat(all_points), prompt_image, torch.cat(all_masks)
 
     def no_losses(self) -> dict[str, Tensor]:
-        """Zeros that no parameter has a part in: the optimizer then leaves all as they are."""
-        return {
-            name: torch.zeros((), device=self.device, requires_grad=True) for name in LOSS_NAMES
-        }
+        """Zeros that no parameter has a part in: the optimizer then leaves all as they are.
+
+        Only where processes average their gradients each has to bring some: zeros.
+        """
+        zero = torch.zeros((), device=self.device, requires_grad=True)
+        if comm.get_world_size() > 1:
+            zero = sum(0 * each.sum() for each in self.parameters() if each.requires_grad)
+        return {name: zero.clone() for name in LOSS_NAMES}
 
     def inference(self, images: list[Tensor]) -> list[Instances]:
         """Segment normalised images (3, H, W) of any sizes."""

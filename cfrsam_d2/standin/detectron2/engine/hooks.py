@@ -77,4 +77,5 @@ class LRScheduler(HookBase):
         return self.scheduler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.scheduler.load_state_dict(state_dict)
+        # Detectron2's own state has no functions: a run may go on from its checkpoints, too.
+        self.scheduler.load_state_dict({"lr_lambdas": [], **state_dict})

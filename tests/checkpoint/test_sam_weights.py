@@ -1,0 +1,170 @@
+"""Segment Anything's weights: loaded whole, or refused in one sentence."""
+
+import copy
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from torch import Tensor, nn
+
+from cfrsam_d2.checkpoint.sam import load_sam_weights
+from cfrsam_d2.errors import UserError
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
+from cfrsam_d2.modeling.sam import SAMEncoder
+
+SIZES = {
+    "embed_dim": 12,
+    "depth": 4,
+    "num_heads": 3,
+    "global_attn_indexes": [1, 3],
+    "window_size": 14,
+}
+
+
+@pytest.fixture(scope="module")
+def sam() -> dict[str, Tensor]:
+    """A tiny model of Segment Anything's own making, as its state dict."""
+    torch.manual_seed(0)
+    model = Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=1024,
+            patch_size=16,
+            out_chans=256,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            **SIZES,
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=256,
+            image_embedding_size=(64, 64),
+            input_image_size=(1024, 1024),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            transformer_dim=256,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048),
+        ),
+    )
+    return {name: torch.randn_like(value) for name, value in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def _parts() -> tuple[SAMEncoder, PointPromptedMaskHead]:
+    return SAMEncoder(mala_rank=4, frozen=True, **SIZES), PointPromptedMaskHead()
+
+
+@pytest.fixture
+def parts(_parts: tuple) -> tuple[SAMEncoder, PointPromptedMaskHead]:
+    return copy.deepcopy(_parts)
+
+
+def save(weights: dict[str, Tensor], folder: Path, name: str = "tiny.pth") -> str:
+    torch.save(weights, folder / name)
+    return str(folder / name)
+
+
+def test_every_weight_is_loaded_and_the_others_stay(parts: tuple, sam: dict, tmp_path: Path):
+    encoder, head = parts
+    before = copy.deepcopy({**encoder.state_dict(), **head.state_dict()})
+    load_sam_weights(encoder, head, save(sam, tmp_path))
+    for name, value in sam.items():
+        if name.startswith("image_encoder."):
+            loaded = encoder.state_dict()[name.replace("image_encoder.", "vit.")]
+        else:
+            loaded = head.state_dict()[name]
+        assert torch.equal(loaded, value), name
+    for name, value in {**encoder.state_dict(), **head.state_dict()}.items():
+        if not name.startswith(("vit.", "prompt_encoder.", "mask_decoder.")):
+            assert torch.equal(value, before[name]), name
+    assert not any(each.requires_grad for each in encoder.vit.parameters())
+
+
+def test_weights_of_another_size_are_refused(parts: tuple, sam: dict, tmp_path: Path):
+    path = save(sam, tmp_path)
+    encoder = SAMEncoder(mala_rank=4, frozen=True, **{**SIZES, "embed_dim": 24})
+    with pytest.raises(
+        UserError,
+        match=r"^\S+tiny.pth does not fit MODEL.SAM: \d+ weights of image_encoder differ, .*"
+        r"\(12,\) in the file and \(24,\) in the model; use the file of the config's size",
+    ):
+        load_sam_weights(encoder, parts[1], path)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("image_encoder.pos_embed", "image_encoder"),
+        ("prompt_encoder.no_mask_embed.weight", "prompt_encoder"),
+        ("mask_decoder.iou_token.weight", "mask_decoder"),
+    ],
+)
+def test_a_missing_weight_is_named(parts: tuple, sam: dict, tmp_path: Path, name: str, part: str):
+    path = save({k: v for k, v in sam.items() if k != name}, tmp_path)
+    with pytest.raises(
+        UserError, match=rf"fit MODEL.SAM: 1 weights of {part} differ, .* {name}, missing in the f"
+    ):
+        load_sam_weights(*parts, path)
+
+
+def test_an_extra_weight_is_named(parts: tuple, sam: dict, tmp_path: Path):
+    path = save(sam | {"image_encoder.more": torch.zeros(2)}, tmp_path)
+    with pytest.raises(
+        UserError, match=r"instance image_encoder.more, \(2,\) in the file and unknown in the model"
+    ):
+        load_sam_weights(*parts, path)
+
+
+def test_weights_that_are_not_sams_are_refused(parts: tuple, sam: dict, tmp_path: Path):
+    path = save(sam | {"fusion.weight": torch.zeros(2)}, tmp_path)
+    before = copy.deepcopy(parts[0].state_dict())
+    with pytest.raises(
+        UserError, match=r"holds 1 weights that are not Segment Anything's, .* 'fusion.weight': do"
+    ):
+        load_sam_weights(*parts, path)
+    assert all(torch.equal(value, before[name]) for name, value in parts[0].state_dict().items())
+
+
+def test_a_missing_file_is_named_with_its_source(parts: tuple, tmp_path: Path):
+    with pytest.raises(
+        UserError, match=r"MODEL.SAM.WEIGHTS: \S+none.pth does not exist: download it from https://"
+    ):
+        load_sam_weights(*parts, str(tmp_path / "none.pth"))
+
+
+def test_a_web_page_is_told_from_weights(parts: tuple, tmp_path: Path):
+    path = tmp_path / "tiny.pth"
+    path.write_text("<!DOCTYPE html><html><body>Not found</body></html>")
+    with pytest.raises(
+        UserError, match=r"tiny.pth cannot be loaded: it is a web page, not weights"
+    ):
+        load_sam_weights(*parts, str(path))
+
+
+def test_a_truncated_file_is_refused(parts: tuple, sam: dict, tmp_path: Path):
+    path = Path(save(sam, tmp_path))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"tiny.pth cannot be loaded: .* or is cut short: download"):
+        load_sam_weights(*parts, str(path))
+
+
+def test_the_hash_in_the_name_is_verified(parts: tuple, sam: dict, tmp_path: Path):
+    path = Path(save(sam, tmp_path, "sam_vit_b_000000.pth"))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:6]
+    with pytest.raises(
+        UserError,
+        match=rf"sam_vit_b_000000.pth is damaged: its SHA-256 starts with {digest}, its name says "
+        r"000000; download it again from https://",
+    ):
+        load_sam_weights(*parts, str(path))
+    right = path.rename(tmp_path / f"sam_vit_b_{digest}.pth")
+    load_sam_weights(*parts, str(right))
+    assert torch.equal(parts[0].vit.pos_embed, sam["image_encoder.pos_embed"])

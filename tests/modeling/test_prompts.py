@@ -1,0 +1,116 @@
+"""The points that stage 2 is trained with."""
+
+import pytest
+import torch
+from detectron2.structures import BitMasks, Instances
+from tiny_segmenter import squares
+
+from cfrsam_d2.errors import UserError
+from cfrsam_d2.modeling.prompts import draw_nuclei, prompt_source
+
+SIZE = (40, 60)
+
+
+def proposals(*points: tuple[float, float]) -> Instances:
+    return Instances(SIZE, proposal_points=torch.tensor(points).reshape(-1, 2))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0)])
+def test_learner_points_stand_for_the_nucleus_under_them(order: tuple[int, ...]):
+    """Of several on a nucleus the first; those on none are dropped."""
+    gt = squares(SIZE, [(2, 3), (20, 10), (50, 30)])
+    given = [(21.0, 12.0), (3.0, 4.0), (15.0, 15.0), (22.0, 13.0), (6.0, 7.0)]
+    given = [given[i] for i in order]
+    points, nuclei = prompt_source("learner")(gt, proposals(*given))
+    first = {0: (3.0, 4.0), 1: (21.0, 12.0)} if order[0] == 0 else {0: (6.0, 7.0), 1: (22.0, 13.0)}
+    assert nuclei.tolist() == [0, 1]
+    assert [tuple(point) for point in points.tolist()] == list(first.values())
+
+
+def test_many_points_on_one_nucleus_give_the_first():
+    gt = squares(SIZE, [(0, 0), (10, 10)], side=20)
+    crowd = [(12.0 + 0.01 * i, 12.0) for i in range(1000)]
+    points, nuclei = prompt_source("learner")(gt, proposals((29.0, 29.0), *crowd))
+    # (12, 12) lies on both; the nucleus that is first in the ground truth has it.
+    assert nuclei.tolist() == [0, 1]
+    assert points.tolist() == [[12.0, 12.0], [29.0, 29.0]]
+
+
+def test_a_points_pixel_is_the_nearest_and_x_is_the_column():
+    gt = squares(SIZE, [(50, 30)], side=1)
+    learner = prompt_source("learner")
+    for point, count in [
+        ((50.4, 29.6), 1),
+        ((49.6, 30.4), 1),
+        ((50.6, 30.0), 0),
+        ((50.0, 29.4), 0),
+        ((30.0, 39.0), 0),
+    ]:
+        assert len(learner(gt, proposals(point))[0]) == count
+
+
+def test_points_beyond_the_last_pixel_count_for_it():
+    gt = squares(SIZE, [(59, 39)], side=1)
+    assert prompt_source("learner")(gt, proposals((59.6, 39.7)))[1].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("corners", "given"), [([], [(5.0, 5.0)]), ([(2, 3)], []), ([], []), ([(2, 3)], [(30.0, 30.0)])]
+)
+def test_no_match_gives_no_prompt(corners: list, given: list):
+    points, nuclei = prompt_source("learner")(squares(SIZE, corners), proposals(*given))
+    assert points.shape == (0, 2)
+    assert nuclei.shape == (0,)
+    assert nuclei.dtype == torch.int64
+    assert all(len(each) == 0 for each in draw_nuclei(points, nuclei, 25))
+
+
+@pytest.mark.parametrize("name", ["centroid", "random"])
+def test_ground_truth_points_without_nuclei(name: str):
+    points, nuclei = prompt_source(name)(squares(SIZE, []), proposals())
+    assert points.shape == (0, 2)
+    assert nuclei.tolist() == []
+
+
+def test_centroids_are_the_ground_truths_points():
+    gt = squares(SIZE, [(2, 3), (20, 10)])
+    points, nuclei = prompt_source("centroid")(gt, proposals((30.0, 30.0)))
+    assert points.tolist() == [[5.5, 6.5], [23.5, 13.5]]
+    assert nuclei.tolist() == [0, 1]
+
+
+def test_random_points_are_pixels_of_their_nucleus():
+    """All of them in the long run; the ground truth stays as it is."""
+    torch.manual_seed(0)
+    masks = torch.zeros(2, *SIZE, dtype=torch.bool)
+    masks[0, 5, 40:43] = True
+    masks[1, 30:32, 7] = True
+    before = torch.tensor([[41.0, 5.0], [7.0, 30.5]])
+    gt = Instances(SIZE, gt_points=before.clone(), gt_masks=BitMasks(masks))
+    seen = [set(), set()]
+    for _ in range(60):
+        points, nuclei = prompt_source("random")(gt, proposals())
+        assert nuclei.tolist() == [0, 1]
+        for pixels, point in zip(seen, points.tolist(), strict=True):
+            pixels.add(tuple(point))
+    assert seen == [{(40.0, 5.0), (41.0, 5.0), (42.0, 5.0)}, {(7.0, 30.0), (7.0, 31.0)}]
+    assert torch.equal(gt.gt_points, before)
+
+
+def test_at_most_so_many_nuclei_are_drawn_without_repetition():
+    torch.manual_seed(0)
+    nuclei = torch.arange(100, 140)
+    points = torch.stack([nuclei, -nuclei], dim=1).float()
+    drawn_sets = set()
+    for _ in range(20):
+        drawn_points, drawn = draw_nuclei(points, nuclei, 25)
+        assert len(drawn.unique()) == 25
+        assert torch.equal(drawn_points, torch.stack([drawn, -drawn], dim=1).float())
+        drawn_sets.add(frozenset(drawn.tolist()))
+    assert len(drawn_sets) > 1
+    assert sorted(draw_nuclei(points[:3], nuclei[:3], 25)[1].tolist()) == [100, 101, 102]
+
+
+def test_an_unknown_source_is_refused():
+    with pytest.raises(UserError, match=r"TRAIN_PROMPTS is 'boxes': choose one of \['centroid'"):
+        prompt_source("boxes")

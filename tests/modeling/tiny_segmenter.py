@@ -1,0 +1,116 @@
+"""A CFR-SAM small enough to run in a test, and learners whose points are known beforehand."""
+
+from typing import Any
+
+import torch
+from detectron2.structures import BitMasks, ImageList, Instances
+from torch import nn
+
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
+from cfrsam_d2.modeling.meta_arch import CFRSAM
+from cfrsam_d2.modeling.sam import SAMEncoder
+
+TINY_ENCODER = {
+    "embed_dim": 48,
+    "depth": 4,
+    "num_heads": 3,
+    "global_attn_indexes": [1, 3],
+    "window_size": 14,
+    "mala_rank": 8,
+    "frozen": True,
+}
+
+
+class GridPoints(nn.Module):
+    """A proposal generator that puts a point on every 24th pixel of each image, classes in turn.
+
+    It has a parameter and running statistics, which nothing should change.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def points(self, image: int, height: int, width: int) -> torch.Tensor:
+        rows, columns = torch.meshgrid(
+            torch.arange(12, height, 24), torch.arange(12, width, 24), indexing="ij"
+        )
+        return torch.stack([columns.flatten(), rows.flatten()], dim=1).float()
+
+    def forward(
+        self, images: ImageList, features: None, gt_instances: None = None
+    ) -> tuple[list[Instances], dict]:
+        assert not self.training
+        self.norm(images.tensor)
+        proposals = []
+        for i, size in enumerate(images.image_sizes):
+            points = self.points(i, *size)
+            proposals.append(
+                Instances(
+                    tuple(size),
+                    proposal_points=points,
+                    proposal_classes=torch.arange(len(points)) % 3,
+                    proposal_scores=torch.ones(len(points)),
+                )
+            )
+        return proposals, {}
+
+
+class GivenPoints(GridPoints):
+    """A proposal generator that predicts the given (x, y) of each image of a batch."""
+
+    def __init__(self, *points: list[tuple[float, float]]) -> None:
+        super().__init__()
+        self.given = points
+
+    def points(self, image: int, height: int, width: int) -> torch.Tensor:
+        return torch.tensor(self.given[image], dtype=torch.float32).reshape(-1, 2)
+
+
+def tiny_encoder(**changes: Any) -> SAMEncoder:
+    """An encoder with position tables that are not all zero, as new ones are."""
+    encoder = SAMEncoder(**{**TINY_ENCODER, **changes})
+    for name, parameter in encoder.vit.named_parameters():
+        if "pos" in name:
+            nn.init.normal_(parameter, std=0.2)
+    return encoder
+
+
+def tiny_cfrsam(
+    proposal_generator: nn.Module | None = None, head: dict[str, Any] | None = None, **changes: Any
+) -> CFRSAM:
+    return CFRSAM(
+        proposal_generator=proposal_generator or GridPoints(),
+        backbone=tiny_encoder(),
+        mask_head=PointPromptedMaskHead(**(head or {})),
+        **{
+            "pixel_mean": [120.0, 120.0, 120.0],
+            "pixel_std": [60.0, 60.0, 60.0],
+            "train_prompts": "learner",
+            "max_train_nuclei": 25,
+            "nms_thresh": 0.5,
+            "window_size": 128,
+            "window_overlap": 32,
+            "edge_tolerance": 3,
+            "windows_per_batch": 4,
+            **changes,
+        },
+    )
+
+
+def random_image(height: int, width: int) -> torch.Tensor:
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+
+
+def squares(size: tuple[int, int], corners: list[tuple[int, int]], side: int = 8) -> Instances:
+    """Nuclei that are squares with the given upper left corners (x, y)."""
+    masks = torch.zeros(len(corners), *size, dtype=torch.bool)
+    for mask, (x, y) in zip(masks, corners, strict=True):
+        mask[y : y + side, x : x + side] = True
+    centre = torch.tensor(corners).reshape(-1, 2) + (side - 1) / 2
+    return Instances(
+        size,
+        gt_points=centre,
+        gt_classes=torch.arange(len(corners)) % 3,
+        gt_masks=BitMasks(masks),
+    )

@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""See the whole method work on a CPU: both training runs, evaluation, tables and pictures.
+
+    python tools/quickstart.py
+
+Everything is made on the spot: the images are synthetic, the networks small and trained from
+scratch. It ends with status 1 if the scores are below what the method reaches on these data.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = Path("output/quickstart")
+TEST_SET = "synthetic_test"
+LEAST_BPQ = 0.60
+LEAST_F1_DETECTION = 0.80
+
+
+def run(title: str, *command: str, metrics: Path | None = None) -> None:
+    """Run a Python command from the project's root, its output into a log, and show how far it is.
+
+    Args:
+        title: names the step and its log.
+        command: script and arguments.
+        metrics: the JSON lines that a training run writes; its iterations move the bar.
+    """
+    print(f"$ python {' '.join(command)}", flush=True)
+    log = ROOT / OUTPUT / f"{title}.log"
+    if metrics is not None:
+        (ROOT / metrics).unlink(missing_ok=True)
+    with log.open("w") as output, tqdm(desc=title, unit="it", disable=metrics is None) as bar:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
+        while process.poll() is None:
+            time.sleep(0.5)
+            if metrics is not None and (ROOT / metrics).is_file():
+                _move(bar, ROOT / metrics, log)
+    if process.returncode:
+        print("\n".join(log.read_text().splitlines()[-20:]), file=sys.stderr)
+        sys.exit(f"error: {title} failed: the whole output is in {log}")
+
+
+def _move(bar: tqdm, metrics: Path, log: Path) -> None:
+    lines = metrics.read_text().splitlines()
+    if lines and (iteration := json.loads(lines[-1])["iteration"] + 1) > bar.n:
+        bar.set_postfix_str(_remaining(log))
+        bar.update(iteration - bar.n)
+
+
+def _remaining(log: Path) -> str:
+    """The last estimate of the remaining time in a training log."""
+    estimates = [line.split("eta: ")[1] for line in log.read_text().splitlines() if "eta: " in line]
+    return f"eta {estimates[-1].split()[0]}" if estimates else ""
+
+
+def scores(folder: Path) -> dict[str, dict[str, float]]:
+    return json.loads((ROOT / folder / "inference" / TEST_SET / "metrics.json").read_text())
+
+
+def main() -> None:
+    start = time.monotonic()
+    (ROOT / OUTPUT).mkdir(parents=True, exist_ok=True)
+    config = "configs/quickstart/cfrsam.yaml"
+    for stage in ("prompt_learner", "cfrsam"):
+        run(
+            f"train_{stage}",
+            *("train_net.py", "--config-file", f"configs/quickstart/{stage}.yaml"),
+            metrics=OUTPUT / stage / "metrics.json",
+        )
+    run(
+        "evaluate_initial_masks",
+        *("train_net.py", "--config-file", config, "--eval-only"),
+        *("MODEL.WEIGHTS", str(OUTPUT / "cfrsam/model_best.pth")),
+        *("MODEL.MASK_HEAD.FINAL_MASK", "initial", "OUTPUT_DIR", str(OUTPUT / "initial_masks")),
+    )
+    run(
+        "draw_data",
+        *("tools/visualize_data.py", "--dataset", "synthetic_train"),
+        *("--output", str(OUTPUT / "pictures/data")),
+    )
+    run(
+        "draw_predictions",
+        *("tools/visualize_predictions.py", "--config-file", config),
+        *("--output", str(OUTPUT / "pictures/predictions")),
+    )
+    sys.exit(report(start))
+
+
+def report(start: float) -> int:
+    """Print where everything is and how good it is; 1 if that is worse than it should be."""
+    refined, initial = scores(OUTPUT / "cfrsam"), scores(OUTPUT / "initial_masks")
+    bpq, initial_bpq = (each["segmentation"]["bPQ"] for each in (refined, initial))
+    f1_detection = refined["detection"]["F1"]
+    print(f"Tables:   {OUTPUT}/cfrsam/inference/{TEST_SET}/")
+    print(f"Pictures: {OUTPUT}/pictures/")
+    problems = []
+    if bpq < LEAST_BPQ:
+        problems.append(f"bPQ {bpq:.4f} is below {LEAST_BPQ}")
+    if f1_detection < LEAST_F1_DETECTION:
+        problems.append(f"detection F1 {f1_detection:.4f} is below {LEAST_F1_DETECTION}")
+    if bpq < initial_bpq:
+        problems.append(f"refined masks score below initial ones ({bpq:.4f} < {initial_bpq:.4f})")
+    for problem in problems:
+        print(f"FAILED: {problem}")
+    print(
+        f"quickstart: bPQ={bpq:.4f} mPQ={refined['segmentation']['mPQ']:.4f} "
+        f"F1_detection={f1_detection:.4f} bPQ_initial={initial_bpq:.4f} "
+        f"minutes={(time.monotonic() - start) / 60:.1f}"
+    )
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    main()
