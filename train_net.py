@@ -26,7 +26,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
-from cfrsam_d2.engine.setup import skip_initial_weights
+from cfrsam_d2.engine.setup import check_initial_weights, skip_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
 
 
@@ -38,6 +38,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
     last_checkpoint = os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")
     if cfg.MODEL.WEIGHTS or (args.resume and os.path.isfile(last_checkpoint)):
         skip_initial_weights(cfg)
+    elif not args.eval_only:
+        check_initial_weights(cfg)
     cfg.freeze()
     return cfg
 

@@ -17,7 +17,12 @@ def exits_on_user_error(main: Callable) -> Callable:
         try:
             return main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {_message(error)}", file=sys.stderr)
             sys.exit(2)
 
     return wrapper
+
+
+def _message(error: UserError) -> str:
+    """What the error says; one from a data loader's worker says it after the worker's traceback."""
+    return str(error).rpartition(f"{__name__}.{UserError.__name__}: ")[2].strip()

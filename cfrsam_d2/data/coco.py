@@ -140,13 +140,13 @@ def _check_references(data: dict[str, Any], json_file: str | Path) -> None:
     for annotation in data["annotations"]:
         if annotation["image_id"] not in image_ids:
             raise UserError(
-                f"{json_file}: annotation {annotation['id']} is of image {annotation['image_id']}, "
+                f"{json_file}: annotation {annotation['id']} is of image {annotation['image_id']!r}, "
                 "which `images` does not list: add the image or remove the annotation"
             )
         if annotation["category_id"] not in category_ids:
             raise UserError(
                 f"{json_file}: annotation {annotation['id']} is of category "
-                f"{annotation['category_id']}, but `categories` lists {sorted(category_ids)}: "
+                f"{annotation['category_id']!r}, but `categories` lists {sorted(category_ids)}: "
                 "add the category with its name"
             )
 

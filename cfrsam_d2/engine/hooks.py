@@ -59,7 +59,7 @@ class StopAtBadLoss(HookBase):
     def _check(self, model: nn.Module, args: tuple, losses: dict[str, Tensor]) -> None:
         if not model.training:
             return
-        values = {name: float(loss) for name, loss in losses.items()}
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
         bad = {name: value for name, value in values.items() if not math.isfinite(value)}
         if bad:
             terms = ", ".join(f"{name} is {value}" for name, value in bad.items())

@@ -87,6 +87,46 @@ def check_classes(cfg: CfgNode) -> None:
             )
 
 
+def check_registered(source: str, name: str) -> None:
+    """
+    Args:
+        source: the config key or the switch that names the dataset.
+        name: the dataset.
+
+    Raises:
+        UserError: there is no such dataset of nuclei.
+    """
+    registered = [
+        each
+        for each in DatasetCatalog.list()
+        if MetadataCatalog.get(each).get("evaluator_type") == "nucleus"
+    ]
+    if name not in registered:
+        raise UserError(
+            f"{source} has {name!r}, which is not registered: take one of "
+            f"{', '.join(sorted(registered))}, or name files of your own in DATASETS.CUSTOM"
+        )
+
+
+def check_initial_weights(cfg: CfgNode) -> None:
+    """
+    Raises:
+        UserError: run 2 would start from a prompt learner or a frozen encoder of random weights.
+    """
+    if cfg.MODEL.META_ARCHITECTURE != "CFRSAM":
+        return
+    if not cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS:
+        raise UserError(
+            "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS is empty: train the prompt learner first, and "
+            "name its model_best.pth"
+        )
+    if cfg.MODEL.SAM.FREEZE and not cfg.MODEL.SAM.WEIGHTS:
+        raise UserError(
+            "MODEL.SAM.WEIGHTS is empty and MODEL.SAM.FREEZE is True: name SAM's weights, or set "
+            "MODEL.SAM.FREEZE False to train the encoder from scratch"
+        )
+
+
 def skip_initial_weights(cfg: CfgNode) -> None:
     """For a model that a checkpoint of its own follows: read and download nothing else."""
     cfg.MODEL.PROMPT_LEARNER.PRETRAINED = False
@@ -188,14 +228,5 @@ def _dataset_names(cfg: CfgNode) -> Iterator[tuple[str, str]]:
 
 
 def _check_registered(cfg: CfgNode) -> None:
-    registered = [
-        name
-        for name in DatasetCatalog.list()
-        if MetadataCatalog.get(name).get("evaluator_type") == "nucleus"
-    ]
     for key, name in _dataset_names(cfg):
-        if name not in registered:
-            raise UserError(
-                f"{key} has {name!r}, which is not registered: take one of "
-                f"{', '.join(sorted(registered))}, or name files of your own in DATASETS.CUSTOM"
-            )
+        check_registered(key, name)

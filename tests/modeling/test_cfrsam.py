@@ -198,17 +198,19 @@ def test_prompt_learner_stays_frozen_and_in_evaluation_mode():
 
 
 def test_evaluation_gives_instances():
-    model = tiny_cfrsam().eval()
+    model = tiny_cfrsam(nms_thresh=1.0).eval()
     with torch.no_grad():
         (output,) = model([{"image": random_image(72, 100)}])
     instances = output["instances"]
     assert instances.image_size == (72, 100)
-    assert len(instances) > 0
+    assert len(instances) == 12  # 3 by 4 points
     assert instances.pred_masks.shape == (len(instances), 72, 100)
     assert instances.pred_masks.dtype == torch.bool
     assert instances.pred_masks.flatten(1).any(dim=1).all()
     assert (instances.scores[:-1] >= instances.scores[1:]).all()
     grid = model.proposal_generator.points(0, 72, 100).tolist()
+    assert sorted(instances.pred_points.tolist()) == sorted(grid)
+    assert instances.pred_points.tolist() != grid  # best first
     for point, label, mask, box in zip(
         instances.pred_points.tolist(),
         instances.pred_classes.tolist(),

@@ -169,6 +169,14 @@ def test_a_mask_that_reaches_the_edge_gets_a_larger_crop(
     assert torch.equal(cut[0], mask & rectangle(44, 32, 76, 64))
 
 
+def test_right_and_bottom_are_measured_by_width_and_height():
+    """A crop that ends beyond column 96 of 128 columns and 96 rows."""
+    mask = rectangle(80, 60, 115, 70)
+    refined, seen = refine_masks(mask, boxes=[[84, 60, 92, 68]], enlarge=True)
+    assert seen == [(1, 32, 32), (1, 64, 64)]
+    assert torch.equal(refined[0], mask)
+
+
 def test_the_frames_own_edges_do_not_enlarge():
     for mask, box in (
         (rectangle(0, 0, 20, 20), [0, 0, 8, 8]),

@@ -1,0 +1,8 @@
+"""Pictures of nuclei: `drawing` draws them, `layout` arranges panels and text, `pictures` does both.
+
+`pictures` alone knows dataset dicts and model outputs; the other two know numpy arrays.
+"""
+
+from .pictures import choose_images, draw_picture, write_picture
+
+__all__ = ["choose_images", "draw_picture", "write_picture"]

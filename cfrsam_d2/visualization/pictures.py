@@ -1,0 +1,136 @@
+"""Dataset dicts and predictions as pictures, and the files that these go to.
+
+Letters: N nuclei, H×W image px.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Instances
+
+from ..data.files import write_png
+from ..data.rle import decode_mask
+from ..errors import UserError
+from .drawing import draw_instances, upscaling_factor
+from .layout import LegendItem, side_by_side
+
+
+class Nuclei(NamedTuple):
+    """What is drawn of an image's nuclei; `masks` (H, W) are None where there are points alone."""
+
+    masks: Iterable[np.ndarray] | None
+    classes: Sequence[int]
+    points: np.ndarray  # (N, 2) x, y
+
+
+def choose_images(dataset_name: str, count: int) -> list[dict[str, Any]]:
+    """Choose images evenly from first to last: always the same ones.
+
+    Args:
+        dataset_name: a registered dataset; it is loaded.
+        count: of images; a dataset with fewer gives all it has.
+
+    Returns:
+        Their dataset dicts, in order.
+
+    Raises:
+        UserError: the dataset cannot be loaded or is empty, or none are asked for.
+    """
+    if count < 1:
+        raise UserError(f"--count is {count}: ask for 1 image or more")
+    images = DatasetCatalog.get(dataset_name)
+    if not images:
+        raise UserError(f"{dataset_name} has no images: choose a dataset that has some")
+    indices = np.linspace(0, len(images) - 1, min(count, len(images)))
+    return [images[index] for index in indices.round().astype(int)]
+
+
+def draw_picture(
+    dataset_name: str,
+    dataset_dict: dict[str, Any],
+    image: np.ndarray,
+    prediction: Instances | None = None,
+) -> np.ndarray:
+    """Draw image | ground truth | prediction, with the classes, their counts and a caption.
+
+    Args:
+        dataset_name: a dataset that was loaded; its metadata have `thing_classes` and
+            `thing_colors`.
+        dataset_dict: one image of it.
+        image: (H, W, 3) uint8 RGB, of the size that the dict states.
+        prediction: the model's nuclei, with `pred_points`, `pred_classes` and, where the model
+            has them, `pred_masks`; None leaves the last panel out.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    panels = {
+        "image": Nuclei((), (), np.empty((0, 2))),
+        "ground truth": _ground_truth(dataset_dict["annotations"]),
+    }
+    if prediction is not None:
+        panels["prediction"] = _predicted(prediction)
+    scale = upscaling_factor(*image.shape[:2])
+    drawn = [draw_instances(image, *each, metadata.thing_colors, scale) for each in panels.values()]
+    nuclei = list(panels.values())[1:]
+    legend = _legend(metadata.thing_classes, metadata.thing_colors, nuclei)
+    name, tissue = Path(dataset_dict["file_name"]).name, dataset_dict.get("tissue", "unknown")
+    return side_by_side(drawn, list(panels), legend, f"{name} · {tissue}")
+
+
+def write_picture(folder: Path, dataset_dict: dict[str, Any], picture: np.ndarray) -> None:
+    """Write a picture as `<image_id>_<name of the image's file>.png`; it appears as a whole.
+
+    Args:
+        folder: made if it is not there.
+        dataset_dict: of the image that the picture shows.
+        picture: (height, width, 3) uint8 RGB.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    name = f"{dataset_dict['image_id']}_{Path(dataset_dict['file_name']).stem}.png"
+    partial = folder / f".{name}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(partial, picture)
+        os.replace(partial, folder / name)
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {folder} ({error.strerror}): let --output name another folder"
+        ) from None
+
+
+def _ground_truth(annotations: Sequence[dict[str, Any]]) -> Nuclei:
+    return Nuclei(
+        (decode_mask(nucleus["segmentation"]) for nucleus in annotations),
+        [nucleus["category_id"] for nucleus in annotations],
+        np.array([nucleus["point"] for nucleus in annotations]).reshape(-1, 2),
+    )
+
+
+def _predicted(instances: Instances) -> Nuclei:
+    instances = instances.to("cpu")
+    return Nuclei(
+        instances.pred_masks.numpy() if instances.has("pred_masks") else None,
+        instances.pred_classes.tolist(),
+        instances.pred_points.float().numpy(),
+    )
+
+
+def _legend(
+    classes: Sequence[str], colors: Sequence[Sequence[int]], panels: Sequence[Nuclei]
+) -> list[LegendItem]:
+    """Every class, also of no nucleus, with its nuclei in the panels of truth and prediction."""
+    counts = [Counter(nuclei.classes) for nuclei in panels]
+    items = []
+    for index, (name, color) in enumerate(zip(classes, colors, strict=True)):
+        numbers = " → ".join(str(of_panel[index]) for of_panel in counts)
+        items.append(LegendItem(tuple(color), f"{name} {numbers}"))
+    return items

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from pannuke_release import write_fold
+
+from cfrsam_d2.data import builtin
+from cfrsam_d2.data.files import dataset_root
+from cfrsam_d2.data.pannuke import convert_pannuke_fold
+from cfrsam_d2.data.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
+from cfrsam_d2.errors import UserError
+
+SYNTHETIC = ["synthetic_train", "synthetic_val", "synthetic_test"]
+PANNUKE = ["pannuke_fold1", "pannuke_fold2", "pannuke_fold3"]
+
+
+@pytest.fixture
+def root(tmp_path):
+    builtin.register_builtin_datasets(tmp_path)
+    yield tmp_path
+    builtin.register_builtin_datasets(dataset_root())
+
+
+def test_every_dataset_is_known_before_its_files_are(root):
+    assert set(SYNTHETIC + PANNUKE) <= set(DatasetCatalog.list())
+    for name in SYNTHETIC + PANNUKE:
+        metadata = MetadataCatalog.get(name)
+        assert metadata.evaluator_type == "nucleus"
+        num_classes = len(metadata.thing_classes)
+        assert len(metadata.thing_colors) == num_classes
+        ids = metadata.thing_dataset_id_to_contiguous_id
+        assert ids == {index + 1: index for index in range(num_classes)}
+    assert MetadataCatalog.get("synthetic_val").thing_classes == [
+        "epithelial",
+        "lymphocyte",
+        "spindle",
+    ]
+    assert MetadataCatalog.get("pannuke_fold2").thing_classes == list(PANNUKE_CLASSES)
+    assert MetadataCatalog.get("pannuke_fold2").tissues == list(PANNUKE_TISSUES)
+    assert list(root.iterdir()) == []
+
+
+def test_a_fold_that_is_not_prepared_says_how_to(root):
+    message = (
+        r"pannuke/fold2/nuclei\.json does not exist: run `python datasets/prepare\.py pannuke "
+        r"SOURCE` \(see datasets/README\.md\), or set DETECTRON2_DATASETS"
+    )
+    with pytest.raises(UserError, match=message):
+        DatasetCatalog.get("pannuke_fold2")
+
+
+def test_a_prepared_fold_is_loaded(root):
+    write_fold(root / "release", 3)
+    fold = find_pannuke_fold(root / "release", 3)
+    convert_pannuke_fold(fold, root / "pannuke" / "fold3")
+    records = DatasetCatalog.get("pannuke_fold3")
+    assert [len(record["annotations"]) for record in records] == [3, 0, 1]
+    assert all(Path(record["file_name"]).is_file() for record in records)
+    # Reports list all 19 tissues in the same order, whichever the fold has.
+    assert MetadataCatalog.get("pannuke_fold3").tissues == list(PANNUKE_TISSUES)
+
+
+def test_the_synthetic_dataset_is_made_on_first_use(root, monkeypatch):
+    made = []
+
+    def make(folder):
+        made.append(folder)
+        raise UserError("stop here")
+
+    monkeypatch.setattr(builtin, "make_synthetic_dataset", make)
+    builtin.register_builtin_datasets(root)
+    assert made == []
+    with pytest.raises(UserError, match="stop here"):
+        DatasetCatalog.get("synthetic_val")
+    assert made == [root / "synthetic_he"]
+
+
+def test_the_root_is_the_environment_s(monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", "~/scans")
+    assert dataset_root() == Path.home() / "scans"
+    monkeypatch.delenv("DETECTRON2_DATASETS")
+    assert dataset_root() == Path("datasets")

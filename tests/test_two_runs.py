@@ -1,0 +1,134 @@
+"""Both training runs, resumed and evaluated, with the quick start's configs made smaller still."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.utils.env import seed_all_rng
+
+from cfrsam_d2.data.registration import register_nucleus_json, unregister
+from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_TISSUES, make_synthetic_dataset
+from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
+from cfrsam_d2.engine.setup import check_initial_weights
+from cfrsam_d2.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "quickstart"
+ITERATIONS = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_synthetic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Three small sets, one image of which has no nucleus."""
+    folder = tmp_path_factory.mktemp("data") / "synthetic"
+    splits = {"train": 16, "val": 2, "test": 2}
+    make_synthetic_dataset(folder, splits)
+    for split in splits:
+        register_nucleus_json(
+            f"small_{split}",
+            folder / split / "nuclei.json",
+            folder / split / "images",
+            thing_classes=list(SYNTHETIC_CLASSES),
+            tissues=list(SYNTHETIC_TISSUES),
+        )
+    yield
+    for split in splits:
+        unregister(f"small_{split}")
+
+
+def config(stage: str, output: Path, *overrides: object) -> CfgNode:
+    cfg = load_config(str(CONFIGS / f"{stage}.yaml"))
+    values = [
+        *("MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(output)),
+        *("DATASETS.TRAIN", "('small_train',)"),
+        *("DATASETS.VAL", "()", "DATASETS.TEST", "('small_test',)"),
+        *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", 16),
+        # An untrained learner sees nuclei everywhere: keep few of them.
+        *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", 64.0),
+        *("MODEL.SAM.EMBED_DIM", 48, "MODEL.SAM.MALA_RANK", 8),
+        *("MODEL.CFRSAM.MAX_TRAIN_NUCLEI", 2, "SOLVER.IMS_PER_BATCH", 2),
+        *("SOLVER.MAX_ITER", ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", ITERATIONS // 2),
+        *("SOLVER.STEPS", f"({ITERATIONS - 1},)"),
+    ]
+    cfg.merge_from_list([*values, *overrides])
+    return cfg
+
+
+def train(cfg: CfgNode, *, resume: bool = False) -> dict:
+    seed_all_rng(cfg.SEED)  # as default_setup does
+    trainer = NucleusTrainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    return trainer.train()
+
+
+class Interrupted(Exception):
+    pass
+
+
+def train_interrupted(cfg: CfgNode, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """The run of `cfg`, broken off at its middle and resumed."""
+    run_step = NucleusTrainer.run_step
+
+    def step(trainer: NucleusTrainer) -> None:
+        if trainer.iter == ITERATIONS // 2:
+            raise Interrupted
+        run_step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NucleusTrainer, "run_step", step)
+        with pytest.raises(Interrupted):
+            train(cfg)
+    return train(cfg, resume=True)
+
+
+def final_state(output: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(output / "model_final.pth", weights_only=True)
+    return checkpoint["model"] | {f"ema.{k}": v for k, v in checkpoint.get("ema", {}).items()}
+
+
+def test_both_runs_resume_exactly_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    overrides: list[object] = []
+    for stage in ("prompt_learner", "cfrsam"):
+        straight, broken = tmp_path / stage, tmp_path / f"{stage}_broken"
+        scores = train(config(stage, straight, *overrides))
+        resumed = train_interrupted(config(stage, broken, *overrides), monkeypatch)
+        assert json.dumps(resumed) == json.dumps(scores)  # as text, in which NaN equals NaN
+        expected, actual = final_state(straight), final_state(broken)
+        assert expected.keys() == actual.keys()
+        assert all(torch.equal(expected[name], actual[name]) for name in expected)
+        overrides = ["MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", str(straight / "model_final.pth")]
+
+    assert {"segmentation", "tissue_bpq", "class_pq", "detection"} <= scores.keys()
+    cfg = config("cfrsam", straight)
+    evaluated = NucleusTrainer.test(cfg, build_trained_model(cfg))
+    assert json.dumps(evaluated) == json.dumps(scores)
+
+    learner = final_state(tmp_path / "prompt_learner")
+    frozen = {k: v for k, v in expected.items() if k.startswith("proposal_generator.")}
+    assert all(torch.equal(v, learner.get(f"ema.{k}", learner[k])) for k, v in frozen.items())
+
+
+def test_run_2_needs_weights_to_start_from(tmp_path: Path):
+    with pytest.raises(UserError, match=r"PROMPT_LEARNER_WEIGHTS is empty: train the prompt"):
+        check_initial_weights(config("cfrsam", tmp_path, "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""))
+    with pytest.raises(UserError, match=r"SAM.WEIGHTS is empty and MODEL.SAM.FREEZE is True"):
+        check_initial_weights(config("cfrsam", tmp_path, "MODEL.SAM.FREEZE", True))
+    check_initial_weights(config("cfrsam", tmp_path))
+    check_initial_weights(config("prompt_learner", tmp_path))
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path):
+    torch.save({"model": {"proposal_generator.nothing": torch.zeros(1)}}, tmp_path / "other.pth")
+    overrides = ["MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", str(tmp_path / "other.pth")]
+    with pytest.raises(UserError, match=r"other.pth holds the weights of another architecture"):
+        NucleusTrainer(config("cfrsam", tmp_path, *overrides))
+
+
+def test_quickstart_configs_fit_the_synthetic_dataset():
+    for stage in ("prompt_learner", "cfrsam"):
+        cfg = load_config(str(CONFIGS / f"{stage}.yaml"))
+        classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
+        assert len(classes) == cfg.MODEL.PROMPT_LEARNER.NUM_CLASSES
