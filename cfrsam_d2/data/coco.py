@@ -140,8 +140,9 @@ def _check_references(data: dict[str, Any], json_file: str | Path) -> None:
     for annotation in data["annotations"]:
         if annotation["image_id"] not in image_ids:
             raise UserError(
-                f"{json_file}: annotation {annotation['id']} is of image {annotation['image_id']!r}, "
-                "which `images` does not list: add the image or remove the annotation"
+                f"{json_file}: annotation {annotation['id']} is of image "
+                f"{annotation['image_id']!r}, which `images` does not list: "
+                "add the image or remove the annotation"
             )
         if annotation["category_id"] not in category_ids:
             raise UserError(

@@ -175,7 +175,7 @@ def test_json_of_another_form_is_refused(write, data):
 @pytest.mark.parametrize(
     ("table", "key", "value", "message"),
     [
-        ("annotations", "category_id", 3, r"annotation 1 is of category 3, but .*\[2, 11, 40\]: ad"),
+        ("annotations", "category_id", 3, r"annotation 1 is of category 3, but .*\[2, 11, 40\]: a"),
         ("annotations", "category_id", "40", r"annotation 1 is of category '40', but `categories`"),
         ("annotations", "image_id", 8, r"annotation 1 is of image 8, which `images` does not list"),
         ("annotations", "id", 2, r"id 2 appears twice in `annotations`: make the ids unique"),
@@ -183,7 +183,7 @@ def test_json_of_another_form_is_refused(write, data):
         ("categories", "id", 2, r"id 2 appears twice in `categories`: make the ids unique"),
         ("images", "id", "7", r"entry 0 of `images` has the id '7': number them with integers"),
         ("annotations", "id", None, r"entry 0 of `annotations` has the id None: number them"),
-        ("annotations", "point", [1], r"annotation 1 has the point \[1\]: write \[x, y\] in px, or"),
+        ("annotations", "point", [1], r"annotation 1 has the point \[1\]: write \[x, y\] in px"),
         ("annotations", "point", [1, None], r"annotation 1 has the point \[1, None\]: write"),
         (
             "annotations",

@@ -138,7 +138,7 @@ def test_folders_of_others_are_not_replaced(tmp_path):
     write_fold(tmp_path, 1)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").touch()
-    with pytest.raises(UserError, match="thesis exists and holds other files .*: move it away"):
+    with pytest.raises(UserError, match=r"thesis exists and holds other files .*: move it away"):
         convert(tmp_path, tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.txt").exists()
 
