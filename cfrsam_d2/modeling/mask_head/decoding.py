@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from segment_anything.modeling.transformer import Attention
+from torch import nn
 
 EMBED_DIM = 256
 PATCH_SIZE = 16  # px
@@ -41,8 +43,17 @@ def build_prompt_encoder() -> PromptEncoder:
 
 
 def build_mask_decoder() -> MaskDecoder:
-    """SAM's."""
+    """SAM's; without its weights, attention starts out between what lies close together.
+
+    Queries and keys hold position encodings, which are alike where positions are: projected alike,
+    they attend to their surroundings. Training from scratch otherwise takes hundreds of iterations
+    to find out where a point is.
+    """
     transformer = TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, num_heads=8, mlp_dim=2048)
+    for module in transformer.modules():
+        if isinstance(module, Attention):
+            nn.init.xavier_uniform_(module.q_proj.weight)
+            module.k_proj.load_state_dict(module.q_proj.state_dict())
     return MaskDecoder(transformer_dim=EMBED_DIM, transformer=transformer)
 
 
