@@ -35,13 +35,22 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, args.opts)
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cfrsam_d2")
-    last_checkpoint = os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")
-    if cfg.MODEL.WEIGHTS or (args.resume and os.path.isfile(last_checkpoint)):
-        skip_initial_weights(cfg)
-    elif not args.eval_only:
-        check_initial_weights(cfg)
+    if not args.eval_only:
+        if path := weights_to_continue_from(cfg, args.resume):
+            skip_initial_weights(cfg, path)
+        else:
+            check_initial_weights(cfg)
     cfg.freeze()
     return cfg
+
+
+def weights_to_continue_from(cfg: CfgNode, resume: bool) -> str:
+    """The run's last checkpoint, if it is to be resumed and there is one, or MODEL.WEIGHTS."""
+    tag = os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")
+    if resume and os.path.isfile(tag):
+        with open(tag) as file:
+            return os.path.join(cfg.OUTPUT_DIR, file.read().strip())
+    return cfg.MODEL.WEIGHTS
 
 
 @exits_on_user_error

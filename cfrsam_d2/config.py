@@ -52,6 +52,7 @@ def _add_prompt_learner_keys(cfg: CN) -> None:
     node.DEPTHS = []  # blocks a stage; empty: timm's own
     node.DIMS = []  # channels a stage; empty: timm's own
     node.PRETRAINED = True  # ImageNet weights through timm
+    node.PRETRAINED_FILE = ""  # a local file of them; empty: timm downloads it
     node.HIDDEN_DIM = 256  # channels of necks, descriptor and heads
     node.NUM_LEVELS = 3  # pyramid levels sampled: 3 PanNuke, 4 CPM-17 and MoNuSeg
     node.ANCHOR_STRIDE = 8  # px between anchors: 8 PanNuke, 16 CPM-17 and MoNuSeg
@@ -89,6 +90,9 @@ def _add_mask_head_keys(cfg: CN) -> None:
 def _add_inference_keys(cfg: CN) -> None:
     node = cfg.MODEL.CFRSAM = CN()
     node.PROMPT_LEARNER_WEIGHTS = ""  # checkpoint of stage 1; kept frozen
+    # Whether checkpoints hold what stays frozen and comes from a file: the prompt learner, SAM's
+    # encoder and its prompt encoder. False makes them small; these files are then read again.
+    node.SAVE_FROZEN = True
     # Points that train stage 2: "learner" (frozen predictions), "centroid" or "random" interior
     # points of the ground truth.
     node.TRAIN_PROMPTS = "learner"

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="of either stage")
-    parser.add_argument("--dataset", help="a registered dataset; default: the first of DATASETS.TEST")
+    parser.add_argument("--dataset", help="default: the first of DATASETS.TEST")
     parser.add_argument("--count", type=int, default=8, help="pictures, evenly from the dataset")
     parser.add_argument("--output", type=Path, help="default: OUTPUT_DIR/pictures/DATASET")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the file")

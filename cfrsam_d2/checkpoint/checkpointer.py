@@ -1,15 +1,14 @@
-"""Checkpoints: written whole or not at all, read without running code, loaded key by key or not.
+"""Checkpoints of a run, loaded key by key or not at all.
 
 A checkpoint is a dict. "model" holds the weights that were trained, "ema" their running averages
-where they are kept, "trainer" what a resumed run needs. What is evaluated are the averages, so
-`load_weights` prefers them. `model_best.pth` holds the evaluated weights alone, as "model".
+where they are kept, "trainer" what a resumed run needs, "left_out" the parts of the model that are
+to be had elsewhere. What is evaluated are the averages, so `load_weights` prefers them.
+`model_best.pth` holds the evaluated weights alone, as "model".
 """
 
 import os
-import pickle
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,20 +16,38 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .files import read_checkpoint, written_whole
+from .frozen import SOURCES, checksum, frozen_parts
 
 
 class NucleusCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer, strict and atomic. Loading restores a run exactly."""
 
+    def __init__(
+        self, model: nn.Module, save_dir: str, *, save_frozen: bool = True, **checkpointables: Any
+    ) -> None:
+        """
+        Args:
+            model: whose weights are saved and loaded.
+            save_dir: the folder of the checkpoints.
+            save_frozen: False leaves out what the model has from files of their own and does not
+                train.
+            checkpointables: what else is saved and loaded, by name.
+        """
+        super().__init__(model, save_dir, **checkpointables)
+        self._save_frozen = save_frozen
+
     def save(self, name: str, **kwargs: Any) -> None:
         """Write the model, the checkpointables and `kwargs` to `<save_dir>/<name>.pth`."""
         if not self.save_dir or not self.save_to_disk:
             return
-        data = {"model": self.model.state_dict()}
+        data: dict[str, Any] = {"model": without(self.model.state_dict(), self._left_out)}
+        if self._left_out:
+            data["left_out"] = self._left_out
         data |= {key: each.state_dict() for key, each in self.checkpointables.items()}
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
-        with _written_whole(path) as partial:
+        with written_whole(path) as partial:
             torch.save(data | kwargs, partial)
         if "trainer" in self.checkpointables:  # weights alone are nothing to resume from
             self.tag_last_checkpoint(os.path.basename(path))
@@ -38,7 +55,7 @@ class NucleusCheckpointer(DetectionCheckpointer):
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Write the name of the file to resume from."""
         with (
-            _written_whole(os.path.join(self.save_dir, "last_checkpoint")) as partial,
+            written_whole(os.path.join(self.save_dir, "last_checkpoint")) as partial,
             open(partial, "w") as file,
         ):
             file.write(last_filename_basename)
@@ -51,10 +68,11 @@ class NucleusCheckpointer(DetectionCheckpointer):
 
         Raises:
             UserError: the file is missing, is no checkpoint, is of another architecture, or lacks
-                a checkpointable.
+                a checkpointable; or the model lacks what the file leaves out.
         """
         checkpoint = read_checkpoint(path)
-        _load_strictly(self.model, checkpoint.pop("model"), path)
+        left_out = checkpoint.pop("left_out", {})
+        _load_strictly(self.model, checkpoint.pop("model"), path, left_out)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key not in checkpoint:
                 raise UserError(
@@ -64,70 +82,38 @@ class NucleusCheckpointer(DetectionCheckpointer):
             self.checkpointables[key].load_state_dict(checkpoint.pop(key))
         return checkpoint
 
+    @cached_property
+    def _left_out(self) -> dict[str, int]:
+        return {} if self._save_frozen else frozen_parts(self.model)
+
 
 def load_weights(module: nn.Module, path: str, *, prefix: str = "") -> None:
     """Load the weights that were evaluated: the averages, where the file holds them.
 
     Args:
-        module: gets the weights; every one of them has to be in the file.
+        module: gets the weights; every one of them has to be in the file, other than those that
+            the file leaves out and the module has from a file of their own.
         path: a checkpoint, or a bare state dict.
         prefix: of the keys that belong to `module`, such as "proposal_generator."; the file's
             other keys are left alone.
 
     Raises:
-        UserError: the file is missing, is no checkpoint, or is of another architecture.
+        UserError: the file is missing, is no checkpoint, or is of another architecture; or the
+            module lacks what the file leaves out.
     """
     checkpoint = read_checkpoint(path)
     weights = {**checkpoint["model"], **checkpoint.get("ema", {})}
     own = {key.removeprefix(prefix): weights[key] for key in weights if key.startswith(prefix)}
-    _load_strictly(module, own, path)
+    _load_strictly(module, own, path, {} if prefix else checkpoint.get("left_out", {}))
 
 
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint, or a bare state dict as its "model", into CPU memory.
-
-    Raises:
-        UserError: the file is missing, cannot be read, or holds something else.
-    """
-    _require_file(path)
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, depending on where reading stops
-        raise UserError(f"{path} cannot be loaded: {_reason(path, error)}") from error
-    weights = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-    if not weights or not all(isinstance(each, Tensor) for each in weights.values()):
-        raise UserError(
-            f"{path} holds no weights: give a checkpoint with a state dict under 'model', "
-            "or a state dict"
-        )
-    return loaded if "model" in loaded else {"model": weights}
+def without(weights: Mapping[str, Any], prefixes: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights whose names begin with none of the prefixes."""
+    return {name: each for name, each in weights.items() if not name.startswith(tuple(prefixes))}
 
 
-def _require_file(path: str) -> None:
-    if not os.path.isfile(path):
-        raise UserError(
-            f"{path} does not exist: train it or download it (the README says how), "
-            "or correct the path in the config"
-        )
-
-
-def _reason(path: str, error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{error.strerror}"
-    if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
-        return (
-            "it holds Python objects beside tensors, which could run code: "
-            "save its state dict alone"
-        )
-    with open(path, "rb") as file:
-        start = file.read(64).lstrip()
-    if start.startswith(b"<"):
-        return "it is a web page, not weights: download the file itself"
-    return "it is no PyTorch file or is cut short: download or copy it again"
-
-
-def _load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str) -> None:
-    own = module.state_dict()
+def describe_differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """What keeps `weights` from filling a model whose state dict is `own`; "" if nothing does."""
     missing = [key for key in own if key not in weights]
     unexpected = [key for key in weights if key not in own]
     reshaped = [
@@ -136,24 +122,30 @@ def _load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str) -> 
         if key in weights and weights[key].shape != own[key].shape
     ]
     differences = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
-    if any(differences.values()):
-        found = "; ".join(
-            f"{len(keys)} {what} (first: {keys[0]})" for what, keys in differences.items() if keys
-        )
+    return "; ".join(
+        f"{len(keys)} {what} (first: {keys[0]})" for what, keys in differences.items() if keys
+    )
+
+
+def _load_strictly(
+    module: nn.Module, weights: dict[str, Tensor], path: str, left_out: Mapping[str, int | None]
+) -> None:
+    weights = without(weights, left_out)
+    if found := describe_differences(without(module.state_dict(), left_out), weights):
         raise UserError(
             f"{path} holds the weights of another architecture, {found}: "
-            "use the config that it was trained with"
+            "use the config that it was trained with, and convert what the authors published "
+            "(docs/model-zoo.md)"
         )
-    module.load_state_dict(weights)
-
-
-@contextmanager
-def _written_whole(path: str) -> Iterator[str]:
-    """Yield a name to write to, and rename it to `path` after success."""
-    partial = f"{path}.partial"
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    for prefix, expected in left_out.items():
+        if prefix not in getattr(module, "parts_from_files", ()):
+            raise UserError(
+                f"{path} leaves out the frozen weights {prefix}*: let {SOURCES[prefix]} name the "
+                "file that has them"
+            )
+        if expected is not None and expected != checksum(module, prefix):
+            raise UserError(
+                f"{path} was trained with other frozen weights {prefix}* than those in the file "
+                f"of {SOURCES[prefix]}: name the one that it was trained with"
+            )
+    module.load_state_dict(weights, strict=not left_out)

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .checkpointer import read_checkpoint
+from .files import read_checkpoint
 
 SOURCE = "https://github.com/facebookresearch/segment-anything#model-checkpoints"
 # Meta ends a file's name with the start of its SHA-256, as in sam_vit_b_01ec64.pth.

@@ -20,11 +20,16 @@ def dataset_root() -> Path:
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` beside `path` and rename it into place."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(data, separators=(",", ":")), encoding="utf-8")
+    partial.write_bytes(data)
     os.replace(partial, path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as compact JSON; the file appears as a whole."""
+    write_bytes(path, json.dumps(data, separators=(",", ":")).encode())
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

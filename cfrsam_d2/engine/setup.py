@@ -14,6 +14,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from ..checkpoint.checkpointer import load_weights
+from ..checkpoint.frozen import SOURCES, sources_of_left_out
 from ..config import add_cfrsam_config
 from ..data.registration import register_custom_datasets
 from ..errors import UserError
@@ -127,11 +128,20 @@ def check_initial_weights(cfg: CfgNode) -> None:
         )
 
 
-def skip_initial_weights(cfg: CfgNode) -> None:
-    """For a model that a checkpoint of its own follows: read and download nothing else."""
+def skip_initial_weights(cfg: CfgNode, checkpoint: str = "") -> None:
+    """For a model whose weights follow: read and download nothing else.
+
+    Args:
+        cfg: changed in place.
+        checkpoint: the weights that follow; what it leaves out is still read from its own file.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
+    needed = sources_of_left_out(checkpoint) if checkpoint else set()
     cfg.MODEL.PROMPT_LEARNER.PRETRAINED = False
-    cfg.MODEL.SAM.WEIGHTS = ""
-    cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS = ""
+    for key in {*SOURCES.values()} - needed:
+        cfg.merge_from_list([key, ""])
 
 
 def build_trained_model(cfg: CfgNode) -> nn.Module:
@@ -147,7 +157,7 @@ def build_trained_model(cfg: CfgNode) -> nn.Module:
     path = _trained_weights(cfg)
     cfg = cfg.clone()
     cfg.defrost()
-    skip_initial_weights(cfg)
+    skip_initial_weights(cfg, path)
     model = build_model(cfg)
     logger.info("Loading weights from %s", path)
     load_weights(model, path)

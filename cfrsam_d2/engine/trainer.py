@@ -66,6 +66,7 @@ class NucleusTrainer(DefaultTrainer):
         self.checkpointer = NucleusCheckpointer(
             model,
             cfg.OUTPUT_DIR,
+            save_frozen=cfg.MODEL.CFRSAM.SAVE_FROZEN,
             trainer=weakref.proxy(self),
             **({"ema": self.average} if self.average else {}),
         )
@@ -135,7 +136,9 @@ class NucleusTrainer(DefaultTrainer):
             evaluate=self._validate,
             # As `test` names the scores: of several datasets, the first one counts.
             metric=metric if len(datasets) == 1 else f"{datasets[0]}/{metric}",
-            checkpointer=NucleusCheckpointer(model, self.cfg.OUTPUT_DIR),
+            checkpointer=NucleusCheckpointer(
+                model, self.cfg.OUTPUT_DIR, save_frozen=self.cfg.MODEL.CFRSAM.SAVE_FROZEN
+            ),
             average=self.average,
         )
 

@@ -1,4 +1,4 @@
-"""Pictures of nuclei: `drawing` draws them, `layout` arranges panels and text, `pictures` does both.
+"""Pictures of nuclei: `drawing` draws, `layout` arranges panels and text, `pictures` joins both.
 
 `pictures` alone knows dataset dicts and model outputs; the other two know numpy arrays.
 """

@@ -123,9 +123,7 @@ def _placed_legend(
     return placed
 
 
-def _placed(
-    text: str, left: int, top: int, right: int, font: ImageFont.FreeTypeFont
-) -> PlacedText:
+def _placed(text: str, left: int, top: int, right: int, font: ImageFont.FreeTypeFont) -> PlacedText:
     text = shorten(text, right - left, font)
     return PlacedText(
         text, (left, top, left + text_width(text, font), top + sum(font.getmetrics()))

@@ -1,7 +1,6 @@
 """The published sizes come out, of either encoder; and so they do on the command line."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,10 @@ from torchvision.ops import deform_conv2d
 from cfrsam_d2.analysis import Cost, analyze_model
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.modeling.mask_head import layers
+from tools import analyze_model as tool
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
-sys.path.insert(0, str(ROOT / "tools"))
-import analyze_model as tool  # noqa: E402
 
 
 def analyze(config: str) -> dict[str, Cost]:

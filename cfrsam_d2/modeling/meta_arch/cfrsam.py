@@ -3,6 +3,7 @@
 B images, R prompts of all of them, N nuclei of one, H×W px.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 
 from ...checkpoint.checkpointer import load_weights
+from ...checkpoint.frozen import parts_from_files
 from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
 from ..mask_head import LOSS_NAMES, PointPromptedMaskHead
@@ -38,6 +40,7 @@ class CFRSAM(nn.Module):
         window_size, window_overlap: px; larger images are segmented window by window.
         edge_tolerance: px from an inner window edge within which masks are dropped.
         windows_per_batch: most windows encoded at once.
+        parts_from_files: prefixes of the keys whose weights come from files of their own.
     """
 
     @configurable
@@ -56,6 +59,7 @@ class CFRSAM(nn.Module):
         window_overlap: int,
         edge_tolerance: int,
         windows_per_batch: int,
+        parts_from_files: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if not 0 <= window_overlap < window_size:
@@ -75,6 +79,7 @@ class CFRSAM(nn.Module):
         self.window_overlap = window_overlap
         self.edge_tolerance = edge_tolerance
         self.windows_per_batch = windows_per_batch
+        self.parts_from_files = parts_from_files
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -98,6 +103,7 @@ class CFRSAM(nn.Module):
             "window_overlap": cfg.MODEL.CFRSAM.WINDOW_OVERLAP,
             "edge_tolerance": cfg.MODEL.CFRSAM.EDGE_TOLERANCE,
             "windows_per_batch": cfg.MODEL.CFRSAM.WINDOWS_PER_BATCH,
+            "parts_from_files": parts_from_files(cfg),
         }
 
     @property

@@ -1,0 +1,53 @@
+"""Nuclei as COCO instances: a part for each image, and one JSON of all parts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..data.rle import encode_mask
+from .nuclei import Prediction
+
+
+def coco_part(prediction: Prediction) -> dict[str, Any]:
+    """The records of one image, without the ids that count over images.
+
+    Args:
+        prediction: of one image, with masks.
+
+    Returns:
+        `{"image": record, "annotations": records}`.
+    """
+    height, width = prediction.image.shape[:2]
+    return {
+        "image": {"file_name": prediction.file_name, "height": height, "width": width},
+        "annotations": [
+            {
+                "category_id": nucleus.category + 1,
+                "bbox": [nucleus.left, nucleus.top, *nucleus.mask.shape[::-1]],
+                "area": int(nucleus.mask.sum()),
+                "segmentation": encode_mask(nucleus.full_mask(height, width)),
+                "score": nucleus.score,
+                "iscrowd": 0,
+            }
+            for nucleus in prediction.nuclei
+        ],
+    }
+
+
+def merge_coco_parts(parts: Iterable[dict[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+    """Number the images and nuclei of all parts from 1 on.
+
+    Args:
+        parts: of `coco_part`.
+        classes: names by index; category ids are index + 1.
+
+    Returns:
+        What COCO's tools and `cfrsam_d2.data.coco` read: `images`, `annotations`, `categories`.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, part in enumerate(parts, start=1):
+        images.append({"id": image_id, **part["image"]})
+        for annotation in part["annotations"]:
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **annotation})
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes)]
+    return {"images": images, "annotations": annotations, "categories": categories}

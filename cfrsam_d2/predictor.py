@@ -1,0 +1,106 @@
+"""From one image to its nuclei: a config, trained weights, and a call.
+
+Letters: N nuclei, H×W px.
+"""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.structures import Instances
+from PIL import Image
+
+from .data.image import read_rgb, rgb_from_array, rgb_from_pil
+from .data.palette import class_colors
+from .engine import build_trained_model, load_config
+from .errors import UserError
+
+
+class NucleusPredictor:
+    """Finds the nuclei of images with a trained model of either stage.
+
+    Attributes:
+        cfg: the config of the model.
+        classes: names of the classes by index.
+        colors: RGB triples of the classes by index.
+        predicts_masks: False for stage 1 alone, which predicts points.
+    """
+
+    def __init__(
+        self,
+        config: CfgNode | str | os.PathLike,
+        weights: str | os.PathLike | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        """
+        Args:
+            config: a config file, or a config that `load_config` has read.
+            weights: of the trained model; None: the config's MODEL.WEIGHTS, or else the best or
+                final ones in its OUTPUT_DIR.
+            overrides: key, value, key, value, … change the config.
+
+        Raises:
+            UserError: the config or the weights are not usable (see `load_config` and
+                `build_trained_model`), or the config names no dataset to take the classes from.
+        """
+        if isinstance(config, CfgNode):
+            cfg = config.clone()
+            cfg.defrost()
+            cfg.merge_from_list(list(overrides))
+        else:
+            cfg = load_config(os.fspath(config), overrides)
+        if weights is not None:
+            cfg.MODEL.WEIGHTS = os.fspath(weights)
+        self.cfg = cfg
+        metadata = MetadataCatalog.get(_dataset_of_classes(cfg))
+        self.classes: list[str] = list(metadata.thing_classes)
+        self.colors = metadata.get("thing_colors", class_colors(len(self.classes)))
+        self.model = build_trained_model(cfg)
+        self.predicts_masks = hasattr(self.model, "mask_head")
+
+    @torch.no_grad()
+    def __call__(self, image: str | os.PathLike | Image.Image | np.ndarray) -> Instances:
+        """Find the nuclei of one image.
+
+        Args:
+            image: path of an image file, PIL image, or array: (H, W, 3) RGB, (H, W, 4) or (H, W),
+                uint8 or uint16. All become 8-bit RGB as in training (`cfrsam_d2.data.image`).
+
+        Returns:
+            Instances of size (H, W) on the CPU: `pred_points` (N, 2) x, y in pixel-index units,
+            `pred_classes` (N,) indices into `classes`, `scores` (N,) and, of the whole of CFR-SAM,
+            `pred_boxes` (N, 4) XYXY and `pred_masks` (N, H, W) bool.
+
+        Raises:
+            UserError: the image cannot be read or is not such an image.
+        """
+        rgb = read_as_rgb(image)
+        height, width = rgb.shape[:2]
+        tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        (output,) = self.model([{"image": tensor, "height": height, "width": width}])
+        return output["instances"].to("cpu")
+
+
+def read_as_rgb(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarray:
+    """Any image that `NucleusPredictor` takes as an (H, W, 3) uint8 RGB array.
+
+    Raises:
+        UserError: see `cfrsam_d2.data.image`.
+    """
+    if isinstance(image, Image.Image):
+        return rgb_from_pil(image, "the PIL image")
+    if isinstance(image, np.ndarray):
+        return rgb_from_array(image)
+    return read_rgb(os.fspath(image))
+
+
+def _dataset_of_classes(cfg: CfgNode) -> str:
+    names = (*cfg.DATASETS.TEST, *cfg.DATASETS.VAL, *cfg.DATASETS.TRAIN)
+    if not names:
+        raise UserError(
+            "DATASETS.TEST is empty: name a dataset of the model's classes; it is not read"
+        )
+    return names[0]

@@ -1,0 +1,115 @@
+#!/usr/bin/env python
+"""Find the nuclei of image files and of folders of images, and write them for other programs.
+
+    python tools/predict.py INPUT… --output DIR [--formats geojson csv tiff npy coco overlay]
+        [--resume] --config-file configs/cfrsam_b.yaml [KEY VALUE …]
+
+Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be read
+are listed at the end, and the exit status is 1. docs/prediction.md says what the files hold.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
+
+# isort: split
+from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.export import (
+    FORMATS,
+    ExportFolder,
+    Prediction,
+    find_images,
+    nuclei_from_instances,
+)
+from cfrsam_d2.export.inputs import InputImage
+from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
+
+
+def predict_images(
+    predictor: NucleusPredictor, images: Sequence[InputImage], folder: ExportFolder
+) -> dict[Path, str]:
+    """Predict the images that are not complete.
+
+    Returns:
+        Why it failed, by image that did.
+    """
+    failures = {}
+    for image in tqdm(images, unit="image"):
+        if folder.is_complete(image.name):
+            continue
+        try:
+            prediction = predict_image(predictor, image)
+        except UserError as error:
+            failures[image.path] = str(error)
+        except (MemoryError, torch.cuda.OutOfMemoryError):
+            failures[image.path] = f"{image.path} does not fit into memory: cut it into tiles"
+        else:
+            folder.write(image.name, prediction)
+    return failures
+
+
+def predict_image(predictor: NucleusPredictor, image: InputImage) -> Prediction:
+    """Read an image and find its nuclei."""
+    rgb = read_as_rgb(image.path)
+    nuclei = nuclei_from_instances(predictor(rgb))
+    file_name = image.relative.as_posix()
+    return Prediction(file_name, rgb, nuclei, predictor.classes, predictor.colors)
+
+
+def check_formats(formats: Sequence[str], predictor: NucleusPredictor) -> None:
+    """
+    Raises:
+        UserError: there is no such format, or it needs masks and the model predicts points.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"--formats has {name!r}: take some of {', '.join(FORMATS)}")
+        if FORMATS[name].needs_masks and not predictor.predicts_masks:
+            of_points = [each for each in FORMATS if not FORMATS[each].needs_masks]
+            raise UserError(
+                f"--formats has {name}, which needs masks, but the config is of stage 1, which "
+                f"predicts points: take some of {', '.join(of_points)}"
+            )
+
+
+@exits_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("inputs", nargs="+", type=Path, help="PNG, JPEG or TIFF files, or folders")
+    parser.add_argument("--config-file", required=True, help="of either stage")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the results")
+    parser.add_argument("--formats", nargs="+", default=["geojson", "csv"], help="of the results")
+    parser.add_argument("--resume", action="store_true", help="skip images with complete results")
+    args, overrides = parser.parse_known_args(arguments)
+    formats, more_overrides = split_formats(args.formats)
+
+    images = find_images(args.inputs, args.output)
+    predictor = NucleusPredictor(args.config_file, overrides=[*more_overrides, *overrides])
+    check_formats(formats, predictor)
+    folder = ExportFolder(args.output, formats)
+    folder.start(predictor.cfg.dump(), resume=args.resume)
+    failures = predict_images(predictor, images, folder)
+    folder.finish([image.name for image in images], predictor.classes)
+    print(f"Results of {len(images) - len(failures)} images are in {args.output}")
+    if failures:
+        print(f"error: {len(failures)} of {len(images)} images failed:", file=sys.stderr)
+        print(*failures.values(), sep="\n", file=sys.stderr)
+        sys.exit(1)
+
+
+def split_formats(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Formats, and the KEY VALUE pairs that follow them: keys are in upper case, formats not."""
+    count = next((i for i, word in enumerate(words) if word.isupper()), len(words))
+    return words[:count], words[count:]
+
+
+if __name__ == "__main__":
+    main()
