@@ -13,51 +13,56 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = "configs/quickstart"
 OUTPUT = Path("output/quickstart")
 TEST_SET = "synthetic_test"
 LEAST_BPQ = 0.60
 LEAST_F1_DETECTION = 0.80
 
 
-def run(title: str, *command: str, metrics: Path | None = None) -> None:
-    """Run a Python command from the project's root, its output into a log, and show how far it is.
+def run(title: str, *command: str, trains: str | None = None) -> None:
+    """Run a Python command from the project's root, its output into a log.
 
     Args:
         title: names the step and its log.
         command: script and arguments.
-        metrics: the JSON lines that a training run writes; its iterations move the bar.
+        trains: the stage that the command trains, whose iterations then move a progress bar.
     """
     print(f"$ python {' '.join(command)}", flush=True)
     log = ROOT / OUTPUT / f"{title}.log"
-    if metrics is not None:
-        (ROOT / metrics).unlink(missing_ok=True)
-    with log.open("w") as output, tqdm(desc=title, unit="it", disable=metrics is None) as bar:
+    if trains is not None:
+        metrics_file(trains).unlink(missing_ok=True)  # of an earlier run
+    with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
         )
-        while process.poll() is None:
-            time.sleep(0.5)
-            if metrics is not None and (ROOT / metrics).is_file():
-                _move(bar, ROOT / metrics, log)
+        if trains is not None:
+            show_progress(process, trains)
+        process.wait()
     if process.returncode:
         print("\n".join(log.read_text().splitlines()[-20:]), file=sys.stderr)
         sys.exit(f"error: {title} failed: the whole output is in {log}")
 
 
-def _move(bar: tqdm, metrics: Path, log: Path) -> None:
-    lines = metrics.read_text().splitlines()
-    if lines and (iteration := json.loads(lines[-1])["iteration"] + 1) > bar.n:
-        bar.set_postfix_str(_remaining(log))
-        bar.update(iteration - bar.n)
+def show_progress(process: subprocess.Popen, stage: str) -> None:
+    """Move a bar with the iterations in the JSON lines that a training run writes."""
+    metrics = metrics_file(stage)
+    config = yaml.safe_load((ROOT / CONFIGS / f"{stage}.yaml").read_text())
+    with tqdm(total=config["SOLVER"]["MAX_ITER"], desc=stage, unit="it") as bar:
+        while process.poll() is None:
+            time.sleep(1)
+            text = metrics.read_text() if metrics.is_file() else ""
+            lines = text.rpartition("\n")[0].splitlines()  # the last may be half written
+            if lines:
+                bar.update(json.loads(lines[-1])["iteration"] + 1 - bar.n)
 
 
-def _remaining(log: Path) -> str:
-    """The last estimate of the remaining time in a training log."""
-    estimates = [line.split("eta: ")[1] for line in log.read_text().splitlines() if "eta: " in line]
-    return f"eta {estimates[-1].split()[0]}" if estimates else ""
+def metrics_file(stage: str) -> Path:
+    return ROOT / OUTPUT / stage / "metrics.json"
 
 
 def scores(folder: Path) -> dict[str, dict[str, float]]:
@@ -67,13 +72,9 @@ def scores(folder: Path) -> dict[str, dict[str, float]]:
 def main() -> None:
     start = time.monotonic()
     (ROOT / OUTPUT).mkdir(parents=True, exist_ok=True)
-    config = "configs/quickstart/cfrsam.yaml"
     for stage in ("prompt_learner", "cfrsam"):
-        run(
-            f"train_{stage}",
-            *("train_net.py", "--config-file", f"configs/quickstart/{stage}.yaml"),
-            metrics=OUTPUT / stage / "metrics.json",
-        )
+        config = f"{CONFIGS}/{stage}.yaml"
+        run(f"train_{stage}", "train_net.py", "--config-file", config, trains=stage)
     run(
         "evaluate_initial_masks",
         *("train_net.py", "--config-file", config, "--eval-only"),
