@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads weights
+
 import cfrsam_d2  # noqa: F401  (puts the stand-in on the path where Detectron2 is missing)
 
 ROOT = Path(__file__).resolve().parents[1]

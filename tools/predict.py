@@ -62,16 +62,24 @@ def predict_image(predictor: NucleusPredictor, image: InputImage) -> Prediction:
     return Prediction(file_name, rgb, nuclei, predictor.classes, predictor.colors)
 
 
-def check_formats(formats: Sequence[str], predictor: NucleusPredictor) -> None:
+def check_formats(formats: Sequence[str]) -> None:
     """
     Raises:
-        UserError: there is no such format, or it needs masks and the model predicts points.
+        UserError: there is no such format.
     """
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"--formats has {name!r}: take some of {', '.join(FORMATS)}")
-        if FORMATS[name].needs_masks and not predictor.predicts_masks:
-            of_points = [each for each in FORMATS if not FORMATS[each].needs_masks]
+
+
+def check_masks(formats: Sequence[str], predictor: NucleusPredictor) -> None:
+    """
+    Raises:
+        UserError: a format needs masks, and the model predicts points.
+    """
+    of_points = [name for name in FORMATS if not FORMATS[name].needs_masks]
+    for name in formats:
+        if name not in of_points and not predictor.predicts_masks:
             raise UserError(
                 f"--formats has {name}, which needs masks, but the config is of stage 1, which "
                 f"predicts points: take some of {', '.join(of_points)}"
@@ -89,11 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--formats", nargs="+", default=["geojson", "csv"], help="of the results")
     parser.add_argument("--resume", action="store_true", help="skip images with complete results")
     args, overrides = parser.parse_known_args(arguments)
+    if unknown := [word for word in overrides if word.startswith("--")]:
+        parser.error(f"{unknown[0]} is no option")
     formats, more_overrides = split_formats(args.formats)
 
+    check_formats(formats)
     images = find_images(args.inputs, args.output)
     predictor = NucleusPredictor(args.config_file, overrides=[*more_overrides, *overrides])
-    check_formats(formats, predictor)
+    check_masks(formats, predictor)
     folder = ExportFolder(args.output, formats)
     folder.start(predictor.cfg.dump(), resume=args.resume)
     failures = predict_images(predictor, images, folder)

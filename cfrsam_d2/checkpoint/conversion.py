@@ -1,9 +1,8 @@
 """Turn a checkpoint that the authors published into the project's own, completely or not at all."""
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import takewhile
 
 import torch
 from detectron2.config import CfgNode
@@ -13,6 +12,7 @@ from torch import Tensor
 from ..errors import UserError
 from .checkpointer import describe_differences
 from .files import read_file, require_state_dict
+from .frozen import SOURCES
 from .published import convert_published_state_dict
 
 STAGE1 = ("proposal_generator.",)
@@ -29,13 +29,13 @@ class Part:
         name: the part of the model; empty for weights that were skipped.
         source: what their names in the file have in common.
         entries: how many tensors.
-        parameters: how many numbers.
+        numbers: how many they hold, running statistics included.
     """
 
     name: str
     source: str
     entries: int
-    parameters: int
+    numbers: int
 
 
 @dataclass(frozen=True)
@@ -121,28 +121,19 @@ def merge_stages(stage1: Conversion, stage2: Conversion) -> dict[str, Tensor]:
     return {**stage1.weights, **stage2.weights}
 
 
-def _renamed(names: Iterable[str]) -> dict[str, str]:
+def _renamed(names: Collection[str]) -> dict[str, str]:
     """The file's names by the project's, the unused head's left out."""
-    names = list(names)
-    if all(name.startswith(STAGE1 + STAGE2) for name in names) and not _is_published(names):
-        return {name: name for name in names}
+    if any(name.startswith(("proposal_generator.", "backbone.adapters.")) for name in names):
+        return {name: name for name in names}  # the project's own
     return convert_published_state_dict({name: name for name in names})
-
-
-def _is_published(names: Iterable[str]) -> bool:
-    return not any(name.startswith(("proposal_generator.", "backbone.vit.")) for name in names)
 
 
 def _model_weights(cfg: CfgNode) -> dict[str, Tensor]:
     """Names and shapes of the model's weights, which take no memory."""
     cfg = cfg.clone()
     cfg.defrost()
-    values = {
-        "MODEL.DEVICE": "meta",
-        "MODEL.PROMPT_LEARNER.PRETRAINED": False,
-        "MODEL.SAM.WEIGHTS": "",
-        "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS": "",
-    }
+    values = {"MODEL.DEVICE": "meta", "MODEL.PROMPT_LEARNER.PRETRAINED": False}
+    values |= dict.fromkeys(SOURCES.values(), "")
     cfg.merge_from_list([each for pair in values.items() for each in pair])
     with torch.device("meta"):
         return build_model(cfg).state_dict()
@@ -159,12 +150,12 @@ def _list_parts(published: Mapping[str, Tensor], renamed: Mapping[str, str]) -> 
             name=name,
             source=_common_prefix(olds),
             entries=len(olds),
-            parameters=sum(published[old].numel() for old in olds),
+            numbers=sum(published[old].numel() for old in olds),
         )
         for name, olds in groups.items()
     ]
 
 
 def _common_prefix(names: list[str]) -> str:
-    common: list[Any] = os.path.commonprefix([name.split(".")[:-1] for name in names])
-    return ".".join(common)
+    levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    return ".".join(level[0] for level in takewhile(lambda level: len({*level}) == 1, levels))

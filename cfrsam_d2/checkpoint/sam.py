@@ -13,6 +13,8 @@ SOURCE = "https://github.com/facebookresearch/segment-anything#model-checkpoints
 # Meta ends a file's name with the start of its SHA-256, as in sam_vit_b_01ec64.pth.
 _HASH_IN_NAME = re.compile(r"^sam_vit_[blh]_([0-9a-f]{6})\.pth$")
 
+_NAMES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}  # by channels
+
 
 def load_sam_weights(backbone: nn.Module, mask_head: nn.Module, path: str) -> None:
     """Fill the encoder, the prompt encoder and the mask decoder, every key of them.
@@ -29,8 +31,8 @@ def load_sam_weights(backbone: nn.Module, mask_head: nn.Module, path: str) -> No
         raise UserError(
             f"MODEL.SAM.WEIGHTS: {path} does not exist: download it from {SOURCE} and put it there."
         )
+    weights = read_checkpoint(path)["model"]  # says what it is, where it is something else
     _verify_hash(Path(path))
-    weights = read_checkpoint(path)["model"]
     parts = {
         "image_encoder.": backbone.vit,
         "prompt_encoder.": mask_head.prompt_encoder,
@@ -42,6 +44,7 @@ def load_sam_weights(backbone: nn.Module, mask_head: nn.Module, path: str) -> No
             f"{path} holds {len(strangers)} weights that are not Segment Anything's, for instance "
             f"{strangers[0]!r}: download the original from {SOURCE}."
         )
+    _check_size(weights, backbone, path)
     for prefix, module in parts.items():
         own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         _check(own, module, prefix, path)
@@ -61,6 +64,17 @@ def _verify_hash(path: Path) -> None:
         raise UserError(
             f"{path} is damaged: its SHA-256 starts with {digest[:6]}, its name says {match[1]}; "
             f"download it again from {SOURCE}."
+        )
+
+
+def _check_size(weights: dict[str, Tensor], backbone: nn.Module, path: str) -> None:
+    own = backbone.vit.pos_embed
+    own_dim, dim = own.shape[-1], weights.get("image_encoder.pos_embed", own).shape[-1]
+    if dim != own_dim:
+        raise UserError(
+            f"{path} is SAM {_NAMES.get(dim, 'of another size')} ({dim} channels), but "
+            f"MODEL.SAM.EMBED_DIM is {own_dim}: name the file of "
+            f"{_NAMES.get(own_dim, 'that size')}, or use the config of the file's size."
         )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .nuclei import Prediction, PredictedNucleus
+from .nuclei import PredictedNucleus, Prediction
 from .outlines import mask_polygons
 
 

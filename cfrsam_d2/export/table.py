@@ -25,7 +25,5 @@ def nucleus_table(prediction: Prediction) -> str:
         x, y = nucleus.centroid
         area = "" if nucleus.mask is None else int(nucleus.mask.sum())
         name = prediction.classes[nucleus.category]
-        writer.writerow(
-            (nucleus.label, name, f"{nucleus.score:.6f}", f"{x:.3f}", f"{y:.3f}", area)
-        )
+        writer.writerow((nucleus.label, name, f"{nucleus.score:.6f}", f"{x:.3f}", f"{y:.3f}", area))
     return text.getvalue()

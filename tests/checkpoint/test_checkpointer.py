@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from cfrsam_d2.checkpoint.checkpointer import NucleusCheckpointer, load_weights, read_checkpoint
+from cfrsam_d2.checkpoint.checkpointer import NucleusCheckpointer, load_weights
+from cfrsam_d2.checkpoint.files import read_checkpoint
 from cfrsam_d2.errors import UserError
 
 
@@ -103,7 +104,8 @@ def test_other_architecture_changes_nothing(tmp_path: Path) -> None:
     assert str(error.value) == (
         f"{tmp_path}/other.pth holds the weights of another architecture, 3 missing (first: "
         "a.bias); 1 unexpected (first: c); 1 of another shape (first: a.weight is (2, 2) there and "
-        "(3, 2) here): use the config that it was trained with"
+        "(3, 2) here): use the config that it was trained with, and convert what the authors "
+        "published (docs/model-zoo.md)"
     )
     assert torch.equal(model["a"].weight, before)
 

@@ -88,15 +88,32 @@ def test_every_weight_is_loaded_and_the_others_stay(parts: tuple, sam: dict, tmp
     assert not any(each.requires_grad for each in encoder.vit.parameters())
 
 
-def test_weights_of_another_size_are_refused(parts: tuple, sam: dict, tmp_path: Path):
-    path = save(sam, tmp_path)
-    encoder = SAMEncoder(mala_rank=4, frozen=True, **{**SIZES, "embed_dim": 24})
-    with pytest.raises(
-        UserError,
-        match=r"^\S+tiny.pth does not fit MODEL.SAM: \d+ weights of image_encoder differ, .*"
-        r"\(12,\) in the file and \(24,\) in the model; use the file of the config's size",
-    ):
-        load_sam_weights(encoder, parts[1], path)
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"embed_dim": 24},
+            r"is SAM of another size \(12 channels\), but MODEL.SAM.EMBED_DIM is 24: name the file",
+        ),
+        (
+            {"depth": 8},
+            r"does not fit MODEL.SAM: \d+ weights of image_encoder differ, .*missing",
+        ),
+        ({"window_size": 7}, r"\(27, 4\) in the file and \(13, 4\) in the model; use the file of"),
+    ],
+)
+def test_weights_of_another_size_are_refused(
+    parts: tuple, sam: dict, tmp_path: Path, changed: dict, message: str
+):
+    encoder = SAMEncoder(mala_rank=4, frozen=True, **{**SIZES, **changed})
+    with pytest.raises(UserError, match=message):
+        load_sam_weights(encoder, parts[1], save(sam, tmp_path))
+
+
+def test_the_size_of_metas_files_is_named(parts: tuple, sam: dict, tmp_path: Path):
+    weights = sam | {"image_encoder.pos_embed": torch.zeros(1, 1, 1, 1280)}
+    with pytest.raises(UserError, match=r"tiny.pth is SAM ViT-H \(1280 channels\), but .* is 12: "):
+        load_sam_weights(*parts, save(weights, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -140,19 +157,19 @@ def test_a_missing_file_is_named_with_its_source(parts: tuple, tmp_path: Path):
         load_sam_weights(*parts, str(tmp_path / "none.pth"))
 
 
-def test_a_web_page_is_told_from_weights(parts: tuple, tmp_path: Path):
-    path = tmp_path / "tiny.pth"
+@pytest.mark.parametrize("name", ["tiny.pth", "sam_vit_b_01ec64.pth"])
+def test_a_web_page_is_told_from_weights(parts: tuple, tmp_path: Path, name: str):
+    path = tmp_path / name
     path.write_text("<!DOCTYPE html><html><body>Not found</body></html>")
-    with pytest.raises(
-        UserError, match=r"tiny.pth cannot be loaded: it is a web page, not weights"
-    ):
+    with pytest.raises(UserError, match=rf"{name} cannot be loaded: it is a web page, not weights"):
         load_sam_weights(*parts, str(path))
 
 
-def test_a_truncated_file_is_refused(parts: tuple, sam: dict, tmp_path: Path):
-    path = Path(save(sam, tmp_path))
+@pytest.mark.parametrize("name", ["tiny.pth", "sam_vit_b_01ec64.pth"])
+def test_a_truncated_file_is_refused(parts: tuple, sam: dict, tmp_path: Path, name: str):
+    path = Path(save(sam, tmp_path, name))
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(UserError, match=r"tiny.pth cannot be loaded: .* or is cut short: download"):
+    with pytest.raises(UserError, match=rf"{name} cannot be loaded: .* or is cut short: download"):
         load_sam_weights(*parts, str(path))
 
 

@@ -107,7 +107,11 @@ class CentroidProposalGenerator(nn.Module):
         node = cfg.MODEL.PROMPT_LEARNER
         return {
             "backbone": build_convnext(
-                node.BACKBONE, depths=node.DEPTHS, dims=node.DIMS, pretrained=node.PRETRAINED
+                node.BACKBONE,
+                depths=node.DEPTHS,
+                dims=node.DIMS,
+                pretrained=node.PRETRAINED,
+                pretrained_file=node.PRETRAINED_FILE,
             ),
             "num_classes": node.NUM_CLASSES,
             "hidden_dim": node.HIDDEN_DIM,

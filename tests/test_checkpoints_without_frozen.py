@@ -1,0 +1,133 @@
+"""Run 2 without its frozen weights in its checkpoints: small, resumed exactly, evaluated alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import test_two_runs
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from test_two_runs import ITERATIONS, Interrupted, config, train
+from torch import Tensor
+
+from cfrsam_d2.checkpoint.checkpointer import without
+from cfrsam_d2.checkpoint.files import read_checkpoint
+from cfrsam_d2.checkpoint.frozen import SOURCES
+from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
+from cfrsam_d2.engine.setup import skip_initial_weights
+from cfrsam_d2.errors import UserError
+from train_net import weights_to_continue_from
+
+small_synthetic = test_two_runs.small_synthetic
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a SAM and a prompt learner of random weights, and another SAM."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    model = build_model(config("cfrsam", folder, "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""))
+    sam = model.backbone.vit.state_dict(prefix="image_encoder.")
+    for part in ("prompt_encoder", "mask_decoder"):
+        sam |= getattr(model.mask_head, part).state_dict(prefix=f"{part}.")
+    torch.save(sam, folder / "sam.pth")
+    torch.save({name: each + 1e-3 for name, each in sam.items()}, folder / "other_sam.pth")
+    learner = model.proposal_generator.state_dict(prefix="proposal_generator.")
+    torch.save({"model": learner}, folder / "learner.pth")
+    return folder
+
+
+@pytest.fixture
+def run_2(weights: Path, tmp_path: Path) -> Callable[..., CfgNode]:
+    """A function: a folder and overrides to the config of a run that leaves out what is frozen."""
+
+    def make(name: str, *overrides: object) -> CfgNode:
+        values = {
+            "MODEL.SAM.FREEZE": True,
+            "MODEL.SAM.WEIGHTS": str(weights / "sam.pth"),
+            "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS": str(weights / "learner.pth"),
+            "MODEL.CFRSAM.SAVE_FROZEN": False,
+            "DATASETS.TEST": "()",
+            "SOLVER.EMA_DECAY": 0.9,  # of the frozen buffers, too
+        }
+        pairs = [each for pair in values.items() for each in pair]
+        return config("cfrsam", tmp_path / name, *pairs, *overrides)
+
+    return make
+
+
+def final(cfg: CfgNode) -> dict:
+    return read_checkpoint(f"{cfg.OUTPUT_DIR}/model_final.pth")
+
+
+def assert_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def resume(cfg: CfgNode) -> None:
+    skip_initial_weights(cfg, weights_to_continue_from(cfg, resume=True))  # as train_net.py does
+    train(cfg, resume=True)
+
+
+def test_what_is_left_out_is_had_from_its_files(
+    run_2: Callable[..., CfgNode], monkeypatch: pytest.MonkeyPatch
+):
+    whole, small, broken = run_2("whole", "MODEL.CFRSAM.SAVE_FROZEN", True), *map(run_2, "ab")
+    train(whole)
+    train(small)
+    run_step = NucleusTrainer.run_step
+
+    def step(trainer: NucleusTrainer) -> None:
+        if trainer.iter == ITERATIONS // 2:
+            raise Interrupted
+        run_step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NucleusTrainer, "run_step", step)
+        with pytest.raises(Interrupted):
+            train(broken)
+    resume(broken)
+
+    expected = final(whole)
+    assert "left_out" not in expected
+    left_out = final(small)["left_out"]
+    assert left_out.keys() == SOURCES.keys()
+    for cfg in (small, broken):
+        assert_equal(final(cfg)["model"], without(expected["model"], left_out))
+        assert_equal(final(cfg)["ema"], expected["ema"])
+        assert final(cfg)["left_out"] == left_out
+        assert_equal(build_trained_model(cfg).state_dict(), build_trained_model(whole).state_dict())
+
+
+def test_what_trains_is_never_left_out(run_2: Callable[..., CfgNode]):
+    cfg = run_2("trained", "MODEL.SAM.FREEZE", False, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")
+    train(cfg)
+    assert final(cfg)["left_out"].keys() == SOURCES.keys() - {"backbone.vit."}
+
+
+def test_missing_and_other_files_are_named(run_2: Callable[..., CfgNode], weights: Path):
+    cfg = run_2("trained", "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")
+    train(cfg)
+    for key, value, message in (
+        ("SAM.WEIGHTS", "", r"leaves out the frozen weights backbone.vit.\*: let MODEL.SAM.WEI"),
+        ("SAM.WEIGHTS", weights / "other_sam.pth", r"with other frozen weights backbone.vit.\* th"),
+        ("CFRSAM.PROMPT_LEARNER_WEIGHTS", "", r"proposal_generator.\*: let MODEL.CFRSAM.PROMPT_LE"),
+    ):
+        changed = cfg.clone()
+        changed.merge_from_list([f"MODEL.{key}", str(value)])
+        with pytest.raises(UserError, match=rf"model_final.pth .*{message}"):
+            build_trained_model(changed)
+        with pytest.raises(UserError, match=rf"model_final.pth .*{message}"):
+            resume(changed)
+
+
+def test_a_checkpoint_of_vit_b_is_about_34_mb():
+    cfg = load_config(str(test_two_runs.CONFIGS.parent / "cfrsam_b.yaml"))
+    skip_initial_weights(cfg)
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        weights = build_model(cfg).state_dict()
+    megabytes = sum(4 * each.numel() for each in without(weights, SOURCES).values()) / 1e6
+    assert 33 < megabytes < 34
