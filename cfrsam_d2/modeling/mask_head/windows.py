@@ -73,9 +73,10 @@ def crop(maps: torch.Tensor, index: torch.Tensor, corners: torch.Tensor, size: t
         (R, C, height, width).
     """
     height, width = size
+    separate = maps.unbind()  # a gradient of one crop then has the size of one map, not of all
     return torch.stack(
         [
-            maps[i, :, y : y + height, x : x + width]
+            separate[i][:, y : y + height, x : x + width]
             for i, (x, y) in zip(index.tolist(), corners.tolist(), strict=True)
         ]
     )
