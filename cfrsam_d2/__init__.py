@@ -23,4 +23,3 @@ __all__ = [
     "add_cfrsam_config",
     "convert_published_state_dict",
 ]
-
