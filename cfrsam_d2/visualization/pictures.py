@@ -131,6 +131,6 @@ def _legend(
     counts = [Counter(nuclei.classes) for nuclei in panels]
     items = []
     for index, (name, color) in enumerate(zip(classes, colors, strict=True)):
-        numbers = " → ".join(str(of_panel[index]) for of_panel in counts)
+        numbers = " / ".join(str(of_panel[index]) for of_panel in counts)
         items.append(LegendItem(tuple(color), f"{name} {numbers}"))
     return items
