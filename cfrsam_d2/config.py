@@ -39,6 +39,9 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.DATASETS.CUSTOM = CN()
     for split in ("TRAIN", "VAL", "TEST"):
         cfg.DATASETS.CUSTOM[split] = CN({"JSON": "", "IMAGES": ""})
+    # Images are rescaled to this magnification before all else, and their predictions back to the
+    # files' own pixels; 0: images as they are. The lengths below are in px of this magnification.
+    cfg.INPUT.MAGNIFICATION = 0
     # "none", "prompt_learner" (stage 1) or "sam" (stage 2): the published augmentations.
     cfg.INPUT.AUGMENTATION = "none"
     # Side of the random training crop in px; smaller images are padded to it. 0 keeps images whole.

@@ -14,6 +14,7 @@ from detectron2.structures import Instances
 from PIL import Image
 
 from .data.image import read_rgb, rgb_from_array, rgb_from_pil
+from .data.magnification import check_magnification, rescaled_size, resize_image
 from .data.palette import class_colors
 from .engine import build_trained_model, load_config
 from .errors import UserError
@@ -62,12 +63,18 @@ class NucleusPredictor:
         self.predicts_masks = hasattr(self.model, "mask_head")
 
     @torch.no_grad()
-    def __call__(self, image: str | os.PathLike | Image.Image | np.ndarray) -> Instances:
+    def __call__(
+        self,
+        image: str | os.PathLike | Image.Image | np.ndarray,
+        magnification: float | None = None,
+    ) -> Instances:
         """Find the nuclei of one image.
 
         Args:
             image: path of an image file, PIL image, or array: (H, W, 3) RGB, (H, W, 4) or (H, W),
                 uint8 or uint16. All become 8-bit RGB as in training (`cfrsam_d2.data.image`).
+            magnification: of the image, which the model then sees at INPUT.MAGNIFICATION; None: as
+                it is.
 
         Returns:
             Instances of size (H, W) on the CPU: `pred_points` (N, 2) x, y in pixel-index units,
@@ -75,13 +82,30 @@ class NucleusPredictor:
             `pred_boxes` (N, 4) XYXY and `pred_masks` (N, H, W) bool.
 
         Raises:
-            UserError: the image cannot be read or is not such an image.
+            UserError: the image cannot be read or is not such an image, or see
+                `check_magnification`.
         """
         rgb = read_as_rgb(image)
         height, width = rgb.shape[:2]
+        if magnification is not None:
+            self.check_magnification(magnification)
+            wanted = self.cfg.INPUT.MAGNIFICATION
+            rgb = resize_image(rgb, rescaled_size((height, width), magnification, wanted))
         tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         (output,) = self.model([{"image": tensor, "height": height, "width": width}])
         return output["instances"].to("cpu")
+
+    def check_magnification(self, magnification: float) -> None:
+        """
+        Raises:
+            UserError: it is none, or it is not known at which the model works.
+        """
+        check_magnification("the magnification", magnification)
+        if not self.cfg.INPUT.MAGNIFICATION:
+            raise UserError(
+                f"the magnification is {magnification}, but INPUT.MAGNIFICATION, the model's, is "
+                "0: set it, to 40 for PanNuke's"
+            )
 
 
 def read_as_rgb(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarray:

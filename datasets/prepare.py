@@ -2,8 +2,12 @@
 """Turn a dataset's release into the files that the configs name; see datasets/README.md.
 
     python datasets/prepare.py pannuke SOURCE [--output FOLDER] [--folds 1 2 3]
+    python datasets/prepare.py cpm17 SOURCE [--output FOLDER]
+    python datasets/prepare.py monuseg SOURCE [--output FOLDER]
+    python datasets/prepare.py custom IMAGES --labels LABELS --classes YAML --output FOLDER
+        [--magnification M]
 
-It can be run again: a fold that is there already is replaced once its successor is complete.
+It can be run again: what is there already is replaced once its successor is complete.
 """
 
 import argparse
@@ -13,7 +17,11 @@ from pathlib import Path
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
+from cfrsam_d2.data.cpm17 import convert_cpm17
+from cfrsam_d2.data.custom import convert_custom
 from cfrsam_d2.data.files import dataset_root
+from cfrsam_d2.data.magnification import DEFAULT_MAGNIFICATION
+from cfrsam_d2.data.monuseg import convert_monuseg
 from cfrsam_d2.data.pannuke import convert_pannuke_fold
 from cfrsam_d2.data.pannuke_layout import find_pannuke_fold
 from cfrsam_d2.errors import exits_on_user_error
@@ -27,6 +35,18 @@ def prepare_pannuke(args: argparse.Namespace) -> None:
         writer = convert_pannuke_fold(fold, output)
         print(f"{output}: every image and every nucleus of fold {fold.number}, none skipped")
         print(f"{writer.summary()}\n")
+
+
+def prepare_cpm17(args: argparse.Namespace) -> None:
+    print(convert_cpm17(args.source, args.output / "cpm17"))
+
+
+def prepare_monuseg(args: argparse.Namespace) -> None:
+    print(convert_monuseg(args.source, args.output / "monuseg"))
+
+
+def prepare_custom(args: argparse.Namespace) -> None:
+    print(convert_custom(args.images, args.labels, args.classes, args.output, args.magnification))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,6 +67,29 @@ def build_parser() -> argparse.ArgumentParser:
         "--folds", type=int, nargs="+", choices=(1, 2, 3), default=(1, 2, 3), help="default: all"
     )
     pannuke.set_defaults(prepare=prepare_pannuke)
+    cpm17 = datasets.add_parser("cpm17", parents=[common], help="CPM-17")
+    cpm17.set_defaults(prepare=prepare_cpm17)
+    monuseg = datasets.add_parser("monuseg", parents=[common], help="MoNuSeg 2018")
+    monuseg.set_defaults(prepare=prepare_monuseg)
+    custom = datasets.add_parser(
+        "custom", help="your own images and labels, one split (docs/custom-data.md)"
+    )
+    custom.add_argument("images", type=Path, help="folder of images")
+    custom.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        help="folder of label maps (PNG, TIFF, NPY), .mat or .geojson files; or a COCO .json",
+    )
+    custom.add_argument("--classes", type=Path, required=True, help="YAML of ids and names")
+    custom.add_argument("--output", type=Path, required=True, help="folder of this split")
+    custom.add_argument(
+        "--magnification",
+        type=float,
+        default=DEFAULT_MAGNIFICATION,
+        help="of the images, 10 over the size of a pixel in µm (default: %(default)s)",
+    )
+    custom.set_defaults(prepare=prepare_custom)
     return parser
 
 

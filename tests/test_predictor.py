@@ -11,6 +11,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from PIL import Image
 
+from cfrsam_d2.data.magnification import resize_image
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import UserError
@@ -81,6 +82,31 @@ def test_all_kinds_of_images_give_the_nuclei_of_the_model(
     assert segmenter.predicts_masks
     assert segmenter.classes == list(SYNTHETIC_CLASSES)
     assert len(segmenter.colors) == len(SYNTHETIC_CLASSES)
+
+
+@pytest.mark.parametrize("stage", ["prompt_learner", "cfrsam"])
+def test_images_of_another_magnification(weights: Callable[[str], Path], stage: str) -> None:
+    overrides = [*TINY, "INPUT.MAGNIFICATION", "40"]
+    predictor = NucleusPredictor(CONFIGS / f"{stage}.yaml", weights(stage), overrides)
+    plain, same, half = predictor(RGB), predictor(RGB, magnification=40), predictor(RGB, 80)
+    assert same.image_size == half.image_size == (72, 100)
+    assert torch.equal(same.pred_points, plain.pred_points)
+    if stage == "cfrsam":
+        assert_equal(same, plain)
+        assert half.pred_masks.shape == (len(half), 72, 100)
+        blocks = half.pred_masks.reshape(len(half), 36, 2, 50, 2)  # one pixel of the model each
+        assert torch.equal(blocks.any(dim=4).any(dim=2), blocks.all(dim=4).all(dim=2))
+    small = predictor(resize_image(RGB, (36, 50)))
+    assert len(small) == len(half) > 0
+    torch.testing.assert_close(half.pred_points, 2 * small.pred_points + 0.5)
+    assert torch.equal(half.scores, small.scores)
+
+
+def test_a_magnification_that_does_not_help_is_refused(segmenter: NucleusPredictor) -> None:
+    with pytest.raises(UserError, match=r"magnification is 20, but INPUT.MAGNIFICATION, the model"):
+        segmenter(RGB, magnification=20)
+    with pytest.raises(UserError, match=r"the magnification is 0.25: give the objective's"):
+        segmenter(RGB, magnification=0.25)
 
 
 def test_a_config_that_was_read_is_taken_and_not_changed(weights: Callable[[str], Path]) -> None:

@@ -2,7 +2,7 @@
 """Find the nuclei of image files and of folders of images, and write them for other programs.
 
     python tools/predict.py INPUT… --output DIR [--formats geojson csv tiff npy coco overlay]
-        [--resume] --config-file configs/cfrsam_b.yaml [KEY VALUE …]
+        [--magnification M] [--resume] --config-file configs/cfrsam_b.yaml [KEY VALUE …]
 
 Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be read
 are listed at the end, and the exit status is 1. docs/prediction.md says what the files hold.
@@ -32,7 +32,10 @@ from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
 
 
 def predict_images(
-    predictor: NucleusPredictor, images: Sequence[InputImage], folder: ExportFolder
+    predictor: NucleusPredictor,
+    images: Sequence[InputImage],
+    folder: ExportFolder,
+    magnification: float | None,
 ) -> dict[Path, str]:
     """Predict the images that are not complete.
 
@@ -44,7 +47,7 @@ def predict_images(
         if folder.is_complete(image.name):
             continue
         try:
-            prediction = predict_image(predictor, image)
+            prediction = predict_image(predictor, image, magnification)
         except UserError as error:
             failures[image.path] = str(error)
         except (MemoryError, torch.cuda.OutOfMemoryError):
@@ -54,10 +57,12 @@ def predict_images(
     return failures
 
 
-def predict_image(predictor: NucleusPredictor, image: InputImage) -> Prediction:
+def predict_image(
+    predictor: NucleusPredictor, image: InputImage, magnification: float | None
+) -> Prediction:
     """Read an image and find its nuclei."""
     rgb = read_as_rgb(image.path)
-    nuclei = nuclei_from_instances(predictor(rgb))
+    nuclei = nuclei_from_instances(predictor(rgb, magnification))
     file_name = image.relative.as_posix()
     return Prediction(file_name, rgb, nuclei, predictor.classes, predictor.colors)
 
@@ -95,6 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config-file", required=True, help="of either stage")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--formats", nargs="+", default=["geojson", "csv"], help="of the results")
+    parser.add_argument(
+        "--magnification", type=float, help="of the images; default: INPUT.MAGNIFICATION"
+    )
     parser.add_argument("--resume", action="store_true", help="skip images with complete results")
     args, overrides = parser.parse_known_args(arguments)
     if unknown := [word for word in overrides if word.startswith("--")]:
@@ -105,9 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     images = find_images(args.inputs, args.output)
     predictor = NucleusPredictor(args.config_file, overrides=[*more_overrides, *overrides])
     check_masks(formats, predictor)
+    record = predictor.cfg.dump()
+    if args.magnification is not None:
+        predictor.check_magnification(args.magnification)
+        record += f"# --magnification {args.magnification}\n"
     folder = ExportFolder(args.output, formats)
-    folder.start(predictor.cfg.dump(), resume=args.resume)
-    failures = predict_images(predictor, images, folder)
+    folder.start(record, resume=args.resume)
+    failures = predict_images(predictor, images, folder, args.magnification)
     folder.finish([image.name for image in images], predictor.classes)
     print(f"Results of {len(images) - len(failures)} images are in {args.output}")
     if failures:

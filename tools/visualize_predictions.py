@@ -19,6 +19,7 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 # isort: split
 from detectron2.config import CfgNode
 
+from cfrsam_d2.data.image import read_rgb
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import UserError, exits_on_user_error
@@ -32,9 +33,8 @@ def draw_predictions(cfg: CfgNode, dataset_name: str, count: int, folder: Path) 
     model = build_trained_model(cfg)
     read = NucleusMapper(cfg, is_train=False)
     for dataset_dict in tqdm(dataset_dicts, unit="image"):
-        mapped = read(dataset_dict)
-        instances = model([mapped])[0]["instances"]
-        image = mapped["image"].permute(1, 2, 0).numpy()
+        instances = model([read(dataset_dict)])[0]["instances"]
+        image = read_rgb(dataset_dict["file_name"])
         picture = draw_picture(dataset_name, dataset_dict, image, instances)
         write_picture(folder, dataset_dict, picture)
 

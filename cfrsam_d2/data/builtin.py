@@ -13,6 +13,7 @@ from .files import dataset_root
 from .palette import class_colors
 from .pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from .registration import register_nucleus_json
+from .release import RELEASE_CLASSES, RELEASE_SPLITS, RELEASE_TISSUES
 from .synthetic import (
     SYNTHETIC_CLASSES,
     SYNTHETIC_SPLITS,
@@ -24,14 +25,16 @@ from .synthetic import (
 _DATASETS = {
     "synthetic": ("synthetic_he", SYNTHETIC_SPLITS, SYNTHETIC_CLASSES, SYNTHETIC_TISSUES),
     "pannuke": ("pannuke", ("fold1", "fold2", "fold3"), PANNUKE_CLASSES, PANNUKE_TISSUES),
+    "cpm17": ("cpm17", RELEASE_SPLITS, RELEASE_CLASSES, RELEASE_TISSUES),
+    "monuseg": ("monuseg", RELEASE_SPLITS, RELEASE_CLASSES, RELEASE_TISSUES),
 }
 
 
 def register_builtin_datasets(root: Path) -> None:
-    """Register `synthetic_{train,val,test}` and `pannuke_fold{1,2,3}`, whose files are in `root`.
+    """Register `pannuke_fold{1,2,3}` and `{synthetic,cpm17,monuseg}_{train,val,test}`.
 
     Args:
-        root: the folder of all datasets.
+        root: the folder of all datasets, where the files are or shall be.
     """
     for dataset, (folder, splits, classes, tissues) in _DATASETS.items():
         for split in splits:

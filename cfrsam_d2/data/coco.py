@@ -12,12 +12,12 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from ..errors import UserError
+from .magnification import DEFAULT_MAGNIFICATION, check_magnification
 from .palette import class_colors
 from .points import mask_point
 from .rle import decode_mask, rle_from_segmentation
 
 DEFAULT_TISSUE = "unknown"
-DEFAULT_MAGNIFICATION = 40
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,32 @@ def load_nucleus_json(
     metadata = metadata_from_json(data)
     if dataset_name is not None:
         _set_metadata(dataset_name, metadata, json_file)
-    contiguous_ids = metadata["thing_dataset_id_to_contiguous_id"]
-    images = {image["id"]: _dataset_dict(image, Path(image_root)) for image in data["images"]}
+    dataset_dicts, left_out = dataset_dicts_from_json(data, json_file, image_root)
+    for reason, count in left_out.items():
+        logger.warning("%s: left out %d %s", json_file, count, reason)
+    return dataset_dicts
+
+
+def dataset_dicts_from_json(
+    data: dict[str, Any], json_file: str | Path, image_root: str | Path
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """The second half of `load_nucleus_json`.
+
+    Args:
+        data: what `read_nucleus_json` returned.
+        json_file: what errors call it.
+        image_root: the folder that `file_name` is relative to.
+
+    Returns:
+        The dataset dicts, and what was left out, with counts.
+
+    Raises:
+        UserError: see `load_nucleus_json`.
+    """
+    contiguous_ids = metadata_from_json(data)["thing_dataset_id_to_contiguous_id"]
+    images = {
+        image["id"]: _dataset_dict(image, json_file, Path(image_root)) for image in data["images"]
+    }
     left_out: Counter[str] = Counter()
     for annotation in data["annotations"]:
         record = images[annotation["image_id"]]
@@ -67,9 +91,7 @@ def load_nucleus_json(
             left_out["outlines without a pixel"] += 1
             continue
         record["annotations"].append(nucleus)
-    for reason, count in left_out.items():
-        logger.warning("%s: left out %d %s", json_file, count, reason)
-    return list(images.values())
+    return list(images.values()), left_out
 
 
 def read_nucleus_json(json_file: str | Path) -> dict[str, Any]:
@@ -152,14 +174,16 @@ def _check_references(data: dict[str, Any], json_file: str | Path) -> None:
             )
 
 
-def _dataset_dict(image: dict[str, Any], image_root: Path) -> dict[str, Any]:
+def _dataset_dict(image: dict[str, Any], json_file: str | Path, image_root: Path) -> dict[str, Any]:
+    magnification = image.get("magnification") or DEFAULT_MAGNIFICATION
+    check_magnification(f"{json_file}: the magnification of image {image['id']}", magnification)
     return {
         "file_name": str(image_root / image["file_name"]),
         "image_id": image["id"],
         "height": image["height"],
         "width": image["width"],
         "tissue": image.get("tissue") or DEFAULT_TISSUE,
-        "magnification": image.get("magnification") or DEFAULT_MAGNIFICATION,
+        "magnification": magnification,
         "annotations": [],
     }
 

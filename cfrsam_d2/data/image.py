@@ -25,6 +25,15 @@ def read_rgb(file_name: str) -> np.ndarray:
     Raises:
         UserError: the file is missing, damaged, cut off, no image, or has 32-bit samples.
     """
+    return rgb_from_pil(read_pil(file_name), file_name)
+
+
+def read_pil(file_name: str) -> Image.Image:
+    """Read an image file, whole, in its own mode.
+
+    Raises:
+        UserError: the file is missing, damaged, cut off or no image.
+    """
     try:
         with Image.open(file_name) as image:
             image.load()
@@ -37,7 +46,7 @@ def read_rgb(file_name: str) -> np.ndarray:
             f"{file_name} cannot be read as an image ({error}): "
             "replace it by a complete PNG, JPEG or TIFF file"
         ) from error
-    return rgb_from_pil(image, file_name)
+    return image
 
 
 def rgb_from_pil(image: Image.Image, name: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from ..errors import UserError
 from .augmentation import build_augmentation
 from .image import read_rgb
 from .label_layers import Nucleus, pack_layers, split_cut_nuclei, unpack_layers
+from .magnification import DEFAULT_MAGNIFICATION, rescaled_size, resize_image, resize_mask
 from .points import mask_point
 from .rle import decode_mask
 
@@ -30,22 +31,28 @@ class NucleusMapper:
     * "instances" (training): Instances with gt_boxes (N, 4) XYXY, gt_classes (N,) int64,
       gt_masks (N, H, W) and gt_points (N, 2) float32 x, y in pixel-index units; N may be 0;
 
-    and without "annotations". In evaluation the image is the file's, untouched.
+    and without "annotations". "height" and "width" stay those of the file. Without
+    INPUT.MAGNIFICATION the image is the file's in evaluation, untouched.
     """
 
     @configurable
-    def __init__(self, *, augmentation: A.Compose | None) -> None:
+    def __init__(self, *, augmentation: A.Compose | None, magnification: float = 0) -> None:
         """
         Args:
             augmentation: of training, with the targets `image` and `mask`; None maps for
                 evaluation.
+            magnification: to which images are rescaled before anything else; 0: none are.
         """
         self.augmentation = augmentation
+        self.magnification = magnification
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
         name, crop_size = cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE
-        return {"augmentation": build_augmentation(name, crop_size) if is_train else None}
+        return {
+            "augmentation": build_augmentation(name, crop_size) if is_train else None,
+            "magnification": cfg.INPUT.MAGNIFICATION,
+        }
 
     def __call__(
         self, dataset_dict: dict[str, Any], rng: np.random.Generator | None = None
@@ -65,10 +72,14 @@ class NucleusMapper:
         # 1. The image.
         image = read_rgb(dataset_dict["file_name"])
         _check_size(dataset_dict, image)
+        magnification = dataset_dict.get("magnification", DEFAULT_MAGNIFICATION)
+        size = rescaled_size(image.shape[:2], magnification, self.magnification)
+        image = resize_image(image, size)
         # 2. In training: the nuclei, augmented with the image.
         if self.augmentation is not None:
             annotations = [a for a in annotations if not a.get("iscrowd", 0)]
-            layers = pack_layers(_decode_masks(dataset_dict, annotations), *image.shape[:2])
+            masks = (resize_mask(m, size) for m in _decode_masks(dataset_dict, annotations))
+            layers = pack_layers(masks, *size)
             image, nuclei = self._augment(image, layers, rng or np.random.default_rng())
             # 3. Their boxes, classes, masks and points.
             classes = [annotations[nucleus.index]["category_id"] for nucleus in nuclei]

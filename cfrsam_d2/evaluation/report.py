@@ -60,7 +60,7 @@ def write_report(
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     for name, rows in {**tables, "images": image_table(images, class_names)}.items():
-        _replace(output_dir / f"{name}.csv", _csv_text(rows))
+        write_csv(output_dir / f"{name}.csv", rows)
     groups = {
         group: {name: _none_if_nan(value) for name, value in values.items()}
         for group, values in metrics.items()
@@ -68,13 +68,14 @@ def write_report(
     _replace(output_dir / "metrics.json", json.dumps(groups, indent=2) + "\n")
 
 
-def _csv_text(rows: Sequence[Row]) -> str:
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write a table; the file appears whole or not at all."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _none_if_nan(value) for name, value in row.items()})
-    return text.getvalue()
+    _replace(path, text.getvalue())
 
 
 def _none_if_nan(value: object) -> object:

@@ -3,15 +3,19 @@ from pathlib import Path
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from pannuke_release import write_fold
+from small_release import write_cpm17
 
 from cfrsam_d2.data import builtin
+from cfrsam_d2.data.cpm17 import convert_cpm17
 from cfrsam_d2.data.files import dataset_root
 from cfrsam_d2.data.pannuke import convert_pannuke_fold
 from cfrsam_d2.data.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
+from cfrsam_d2.data.release import RELEASE_SPLITS
 from cfrsam_d2.errors import UserError
 
 SYNTHETIC = ["synthetic_train", "synthetic_val", "synthetic_test"]
 PANNUKE = ["pannuke_fold1", "pannuke_fold2", "pannuke_fold3"]
+ONE_CLASS = [f"{name}_{split}" for name in ("cpm17", "monuseg") for split in RELEASE_SPLITS]
 
 
 @pytest.fixture
@@ -22,8 +26,8 @@ def root(tmp_path):
 
 
 def test_every_dataset_is_known_before_its_files_are(root):
-    assert set(SYNTHETIC + PANNUKE) <= set(DatasetCatalog.list())
-    for name in SYNTHETIC + PANNUKE:
+    assert {*SYNTHETIC, *PANNUKE, *ONE_CLASS} <= set(DatasetCatalog.list())
+    for name in SYNTHETIC + PANNUKE + ONE_CLASS:
         metadata = MetadataCatalog.get(name)
         assert metadata.evaluator_type == "nucleus"
         num_classes = len(metadata.thing_classes)
@@ -37,16 +41,22 @@ def test_every_dataset_is_known_before_its_files_are(root):
     ]
     assert MetadataCatalog.get("pannuke_fold2").thing_classes == list(PANNUKE_CLASSES)
     assert MetadataCatalog.get("pannuke_fold2").tissues == list(PANNUKE_TISSUES)
+    for name in ONE_CLASS:
+        assert MetadataCatalog.get(name).thing_classes == ["nucleus"]
+        assert MetadataCatalog.get(name).tissues == ["unknown"]
     assert list(root.iterdir()) == []
 
 
-def test_a_fold_that_is_not_prepared_says_how_to(root):
+@pytest.mark.parametrize(
+    ("dataset", "split"), [("pannuke", "fold2"), ("cpm17", "val"), ("monuseg", "test")]
+)
+def test_a_dataset_that_is_not_prepared_says_how_to(root, dataset, split):
     message = (
-        r"pannuke/fold2/nuclei\.json does not exist: run `python datasets/prepare\.py pannuke "
-        r"SOURCE` \(see datasets/README\.md\), or set DETECTRON2_DATASETS"
+        rf"{dataset}/{split}/nuclei\.json does not exist: run `python datasets/prepare\.py "
+        rf"{dataset} SOURCE` \(see datasets/README\.md\), or set DETECTRON2_DATASETS"
     )
     with pytest.raises(UserError, match=message):
-        DatasetCatalog.get("pannuke_fold2")
+        DatasetCatalog.get(f"{dataset}_{split}")
 
 
 def test_a_prepared_fold_is_loaded(root):
@@ -58,6 +68,11 @@ def test_a_prepared_fold_is_loaded(root):
     assert all(Path(record["file_name"]).is_file() for record in records)
     # Reports list all 19 tissues in the same order, whichever the fold has.
     assert MetadataCatalog.get("pannuke_fold3").tissues == list(PANNUKE_TISSUES)
+
+
+def test_prepared_splits_are_loaded(root):
+    convert_cpm17(write_cpm17(root / "release"), root / "cpm17")
+    assert [len(DatasetCatalog.get(f"cpm17_{split}")) for split in RELEASE_SPLITS] == [6, 1, 2]
 
 
 def test_the_synthetic_dataset_is_made_on_first_use(root, monkeypatch):

@@ -183,6 +183,8 @@ def test_json_of_another_form_is_refused(write, data):
         ("categories", "id", 2, r"id 2 appears twice in `categories`: make the ids unique"),
         ("images", "id", "7", r"entry 0 of `images` has the id '7': number them with integers"),
         ("annotations", "id", None, r"entry 0 of `annotations` has the id None: number them"),
+        ("images", "magnification", "20x", r"magnification of image 7 is '20x': give the object"),
+        ("images", "magnification", 0.25, r"magnification of image 7 is 0.25: give the objective"),
         ("annotations", "point", [1], r"annotation 1 has the point \[1\]: write \[x, y\] in px"),
         ("annotations", "point", [1, None], r"annotation 1 has the point \[1, None\]: write"),
         (

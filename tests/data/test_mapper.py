@@ -228,6 +228,52 @@ def test_equal_generators_give_equal_results_whatever_came_before(tmp_path, name
     assert not all(torch.equal(outputs[0]["image"], other["image"]) for other in outputs[1:])
 
 
+def test_images_and_nuclei_are_rescaled_before_the_augmentation(tmp_path):
+    size = (40, 60)
+    masks = [box_mask(size, 5, 10, 8, 6), box_mask(size, 9, 12, 11, 11)]
+    record = {**dataset_dict(tmp_path, masks, size), "magnification": 20}
+    mapper = NucleusMapper(augmentation=build_augmentation("none", 0), magnification=40)
+    output = mapper(record)
+    assert_consistent(output)
+    assert output["image"].shape == (3, 80, 120)
+    assert (output["height"], output["width"]) == size
+    instances = output["instances"]
+    np.testing.assert_array_equal(
+        instances.gt_masks.tensor.numpy(), np.array(masks).repeat(2, axis=1).repeat(2, axis=2)
+    )
+    assert instances.gt_boxes.tensor.tolist() == [[20, 10, 32, 26], [24, 18, 46, 40]]
+    assert instances.gt_points.tolist() == [[25.5, 17.5], [34.5, 28.5]]
+    evaluated = NucleusMapper(augmentation=None, magnification=40)(record)
+    assert torch.equal(evaluated["image"], output["image"])
+    assert (evaluated["height"], evaluated["width"]) == size
+    cropped = NucleusMapper(augmentation=build_augmentation("sam", 64), magnification=40)(record)
+    assert_consistent(cropped)
+    assert cropped["image"].shape == (3, 64, 64)
+
+
+def test_a_nucleus_that_vanishes_leaves_all_lists(tmp_path):
+    size = (40, 40)
+    masks = [box_mask(size, 8, 8, 1, 1), box_mask(size, 16, 16, 12, 12), box_mask(size, 0, 3, 2, 1)]
+    record = dataset_dict(tmp_path, masks, size)  # at 40
+    mapper = NucleusMapper(augmentation=build_augmentation("none", 0), magnification=10)
+    output = mapper(record)
+    assert_consistent(output)
+    assert output["instances"].gt_classes.tolist() == [1]
+    assert output["instances"].gt_boxes.tensor.tolist() == [[4, 4, 7, 7]]
+
+
+@pytest.mark.parametrize("name", ["none", "prompt_learner", "sam"])
+def test_at_their_own_magnification_images_stay_bit_for_bit(tmp_path, name):
+    record = dataset_dict(tmp_path, disc_masks((100, 100), 20), (100, 100))
+    plain = NucleusMapper(augmentation=build_augmentation(name, 64))
+    same = NucleusMapper(augmentation=build_augmentation(name, 64), magnification=40)
+    for k in range(3):
+        outputs = [mapper(record, np.random.default_rng(k)) for mapper in (plain, same)]
+        assert_equal_outputs(*outputs)
+    del record["magnification"]  # it is 40 then
+    assert_equal_outputs(outputs[0], same(record, np.random.default_rng(k)))
+
+
 def test_steps_decide_independently_of_each_other(tmp_path):
     # One seed for all steps would flip in both directions or in none.
     image = np.zeros((2, 2, 3), dtype=np.uint8)
@@ -273,6 +319,9 @@ def test_the_configuration_chooses_the_augmentation():
     cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE = "sam", 64
     assert len(NucleusMapper(cfg, is_train=True).augmentation) == 12
     assert NucleusMapper(cfg, is_train=False).augmentation is None
+    cfg.INPUT.MAGNIFICATION = 20
+    for is_train in (True, False):
+        assert NucleusMapper(cfg, is_train=is_train).magnification == 20
     cfg.INPUT.AUGMENTATION = "strong"
     with pytest.raises(UserError, match=r"INPUT\.AUGMENTATION is 'strong': choose one of"):
         NucleusMapper(cfg, is_train=True)

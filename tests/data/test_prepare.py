@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pannuke_release import images_file, write_fold
+from small_release import write_cpm17, write_monuseg, write_xml
 
 PREPARE = Path(__file__).resolve().parents[2] / "datasets" / "prepare.py"
 
@@ -70,6 +71,49 @@ def test_a_broken_fold_stops_before_anything_is_written(prepare, release, tmp_pa
     assert error.startswith("error: ")
     assert "holds 2 images, masks.npy 3 masks and types.npy 3 tissues: take all three" in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "write", "nuclei", "without", "note"),
+    [
+        ("cpm17", write_cpm17, 12, 1, "every image and every nucleus, none left out"),
+        ("monuseg", write_monuseg, 14, 0, "9 outlines cut at the edge of the image"),
+    ],
+)
+def test_other_releases_become_train_val_and_test(
+    prepare, tmp_path, monkeypatch, capsys, dataset, write, nuclei, without, note
+):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    arguments = [dataset, str(write(tmp_path / "release"))]
+    prepare(arguments)
+    first = files_in(tmp_path / "data")
+    counts = {}
+    for split in ("train", "val", "test"):
+        folder = tmp_path / "data" / dataset / split
+        assert (folder / "nuclei.json").is_file()
+        counts[split] = len(list((folder / "images").glob("*.png")))
+    assert counts == {"train": 6, "val": 1, "test": 2}
+    output = capsys.readouterr().out
+    lines = [line.split() for line in output.splitlines()]
+    totals = [line[1:] for line in lines if line[:1] == ["all"]]
+    assert [int(total[0]) for total in totals] == [6, 1, 2]
+    assert sum(int(total[-1]) for total in totals[:2]) == nuclei
+    empty = [int(line[-1]) for line in lines if line[:2] == ["images", "without"]]
+    assert sum(empty[:2]) == without
+    assert output.rstrip().endswith(note)
+    prepare(arguments)
+    assert files_in(tmp_path / "data") == first
+
+
+def test_a_broken_outline_file_is_one_line(prepare, tmp_path, capsys):
+    source = write_monuseg(tmp_path / "release")
+    write_xml(source / "MoNuSegTestData" / "TCGA-T1.xml", [])
+    with pytest.raises(SystemExit) as exit_info:
+        prepare(["monuseg", str(source), "--output", str(tmp_path / "out")])
+    assert exit_info.value.code == 2
+    (error,) = (line for line in capsys.readouterr().err.splitlines() if "error: " in line)
+    assert "TCGA-T1.xml has no Region: give the annotations as ImageScope saves them" in error
+    assert not (tmp_path / "out" / "monuseg").exists()
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,28 @@ def test_evaluation_gives_instances():
         assert box == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
+def test_nuclei_come_back_in_the_pixels_of_the_file():
+    model = tiny_cfrsam(nms_thresh=1.0).eval()
+    image = random_image(64, 96)
+    with torch.no_grad():
+        (same,) = model([{"image": image, "height": 64, "width": 96}])
+        (plain,) = model([{"image": image}])
+        (half,) = model([{"image": image, "height": 32, "width": 48}])
+        (double,) = model([{"image": image, "height": 128, "width": 192}])
+    same, plain, half, double = (each["instances"] for each in (same, plain, half, double))
+    assert len(plain) > 0
+    assert torch.equal(same.pred_masks, plain.pred_masks)
+    assert torch.equal(same.pred_points, plain.pred_points)
+    assert double.image_size == (128, 192)
+    assert torch.equal(double.pred_masks[:, ::2, ::2], plain.pred_masks)
+    assert torch.equal(double.pred_masks[:, 1::2, 1::2], plain.pred_masks)
+    torch.testing.assert_close(double.pred_points, 2 * plain.pred_points + 0.5)
+    torch.testing.assert_close(double.pred_boxes.tensor, 2 * plain.pred_boxes.tensor)
+    assert torch.equal(double.scores, plain.scores)
+    assert half.image_size == (32, 48)
+    assert half.pred_masks.flatten(1).any(dim=1).all()
+
+
 @pytest.mark.parametrize("size", [(64, 64), (64, 104)], ids=["one window", "windows"])
 def test_several_images_at_once_give_the_same_as_one_by_one(size: tuple[int, int]):
     model = tiny_cfrsam(window_size=64, window_overlap=24, nms_thresh=1.0, edge_tolerance=0).eval()

@@ -7,7 +7,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
 
 from cfrsam_d2.config import add_cfrsam_config
-from cfrsam_d2.modeling.meta_arch.prompt_learner import PromptLearner, rescale_points
+from cfrsam_d2.modeling.meta_arch.prompt_learner import PromptLearner
 
 
 @pytest.fixture
@@ -85,11 +85,3 @@ def test_images_are_normalised_per_channel(cfg: CfgNode):
     batch = model.preprocess_image([{"image": torch.full((3, 4, 5), 34, dtype=torch.uint8)}])
     assert batch.tensor[0, :, 0, 0].tolist() == [24, 7, 1]
     assert not any("pixel" in name for name in model.state_dict())
-
-
-def test_points_move_with_their_image():
-    points = torch.tensor([[0.0, 0.0], [3.5, 1.5], [7.0, 3.0]])
-    assert rescale_points(points, (4, 8), (4, 8)).tolist() == points.tolist()
-    assert rescale_points(points, (4, 8), (8, 16)).tolist() == [[0.5, 0.5], [7.5, 3.5], [14.5, 6.5]]
-    assert rescale_points(points, (4, 8), (2, 4)).tolist() == [[0, 0], [1.5, 0.5], [3, 1]]
-    assert rescale_points(points[:0], (4, 8), (2, 4)).shape == (0, 2)

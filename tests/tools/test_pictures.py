@@ -50,11 +50,15 @@ def test_visualize_data_draws_evenly_chosen_images(tmp_path: Path):
         assert (picture == colors[category]).all(axis=2).sum() > 200
 
 
-@pytest.mark.parametrize("stage", ["prompt_learner", "cfrsam"])
-def test_visualize_predictions(tmp_path: Path, stage: str):
+@pytest.mark.parametrize(
+    ("stage", "magnification"), [("prompt_learner", "0"), ("cfrsam", "0"), ("cfrsam", "20")]
+)
+def test_visualize_predictions(tmp_path: Path, stage: str, magnification: str):
+    """Also where the model sees images at another size than they are drawn."""
     overrides = [
         *("MODEL.DEVICE", "cpu", "MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "64.0"),
         *("OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", f"('{NAME}',)"),
+        *("INPUT.MAGNIFICATION", magnification),
     ]
     config_file = str(CONFIGS / f"{stage}.yaml")
     cfg = load_config(config_file, overrides)

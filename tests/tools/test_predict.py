@@ -196,6 +196,35 @@ def test_results_of_another_config_are_not_resumed(
     assert "config.yaml is of a run with another config" in capsys.readouterr().err
 
 
+def test_the_magnification_of_the_images(
+    inputs: Path,
+    run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forward, seen = DarkParts.forward, []
+
+    def record(model: DarkParts, batched_inputs: list[dict[str, Any]]) -> list[dict]:
+        (each,) = batched_inputs
+        seen.append((tuple(each["image"].shape[1:]), (each["height"], each["width"])))
+        return forward(model, batched_inputs)
+
+    monkeypatch.setattr(DarkParts, "forward", record)
+    arguments = ("--formats", "csv", "--magnification", "20", "INPUT.MAGNIFICATION", "40")
+    run(inputs / "tile.png", *arguments)
+    assert seen == [((120, 160), (60, 80))]
+    run(inputs / "tile.png", "--resume", *arguments)
+    assert len(seen) == 1
+    for others in (("--magnification", "10"), ()):
+        with pytest.raises(SystemExit):
+            run(inputs / "tile.png", "--resume", *others, *arguments[:2], *arguments[4:])
+        assert "is of a run with another config" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        run(inputs, "--magnification", "20")
+    assert stop.value.code == 2
+    assert "is 20.0, but INPUT.MAGNIFICATION, the model's, is 0: set it" in capsys.readouterr().err
+
+
 def test_a_run_that_starts_anew_trusts_no_earlier_file(
     inputs: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

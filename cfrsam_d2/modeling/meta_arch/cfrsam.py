@@ -22,6 +22,7 @@ from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
 from ..mask_head import LOSS_NAMES, PointPromptedMaskHead
 from ..prompts import draw_nuclei, prompt_source
+from ..rescaling import rescale_to_input
 from ..segmenting import NucleusMasks, pad_for_encoder, segment_images
 
 
@@ -126,13 +127,15 @@ class CFRSAM(nn.Module):
                 tensor 0..255, and in training "instances".
 
         Returns:
-            The losses of the mask head by name, or for each image `{"instances": Instances}` with
-            `pred_points` (N, 2), `pred_masks` (N, H, W), `pred_boxes`, `pred_classes` and `scores`
-            (the estimated IoU), highest score first.
+            The losses of the mask head by name, or for each image `{"instances": Instances}` of
+            size ("height", "width") of its dict, by default H×W, with `pred_points` (N, 2),
+            `pred_masks` (N, height, width), `pred_boxes`, `pred_classes` and `scores` (the
+            estimated IoU), highest score first.
         """
         images = [self.normalize(each["image"]) for each in batched_inputs]
         if not self.training:
-            return [{"instances": instances} for instances in self.inference(images)]
+            found = zip(self.inference(images), batched_inputs, strict=True)
+            return [{"instances": rescale_to_input(*each)} for each in found]
         images = ImageList.from_tensors(images)
         gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
         points, prompt_image, gt_masks = self.training_prompts(images, gt_instances)

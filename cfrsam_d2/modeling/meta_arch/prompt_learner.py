@@ -9,6 +9,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_proposal_generator
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
+from ..rescaling import rescale_to_input
+
 
 @META_ARCH_REGISTRY.register()
 class PromptLearner(nn.Module):
@@ -79,26 +81,11 @@ class PromptLearner(nn.Module):
         proposals, _ = self.proposal_generator(images, None)
         results = []
         for each, proposal in zip(batched_inputs, proposals, strict=True):
-            size = (
-                each.get("height", proposal.image_size[0]),
-                each.get("width", proposal.image_size[1]),
-            )
-            points = rescale_points(proposal.proposal_points, proposal.image_size, size)
             instances = Instances(
-                size,
-                pred_points=points,
+                proposal.image_size,
+                pred_points=proposal.proposal_points,
                 pred_classes=proposal.proposal_classes,
                 scores=proposal.proposal_scores,
             )
-            results.append({"instances": instances})
+            results.append({"instances": rescale_to_input(instances, each)})
         return results
-
-
-def rescale_points(points: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
-    """Move (N, 2) points (x, y) with their image from one (height, width) to another.
-
-    A point at a pixel's centre is a whole number, so the image's edges are at −0.5 and W − 0.5.
-    """
-    old = points.new_tensor(old_size[::-1])
-    new = points.new_tensor(new_size[::-1])
-    return ((points + 0.5) * (new / old) - 0.5).clamp(min=0).minimum(new - 1)

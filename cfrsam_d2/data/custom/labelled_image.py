@@ -1,0 +1,31 @@
+"""An image of the user's with its nuclei, which are read when it is written."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import numpy as np
+
+
+class LabelledImage(NamedTuple):
+    """
+    Attributes:
+        path: of the file.
+        relative: its path below the folder of all images.
+        nuclei: called with height and width in px; gives pairs of a (height, width) mask and a
+            class index, or raises UserError.
+        tissue: its name.
+        magnification: of the objective.
+    """
+
+    path: Path
+    relative: PurePath
+    nuclei: Callable[[tuple[int, int]], Iterable[tuple[np.ndarray, int]]]
+    tissue: str
+    magnification: float
+
+    @property
+    def png_name(self) -> str:
+        """What its copy is called: folders become a part of the name."""
+        parts = self.relative.with_suffix("").parts
+        return "_".join(part for part in parts if part not in (self.relative.anchor, "..")) + ".png"

@@ -1,0 +1,57 @@
+"""The scores on PanNuke that the paper reports for CFR-SAM with SAM ViT-B ("b") and ViT-H ("h").
+
+From Tables 1 to 4 of "Adapting SAM to Nuclei Instance Segmentation and Classification via
+Cooperative Fine-Grained Refinement": means over the three splits, in its order of rows and columns.
+Tissues and classes are named as in this project's metrics.json. Tables 3 and 4 leave ViT-B out.
+"""
+
+# Table 1: bPQ and mPQ of ViT-B, then of ViT-H.
+TISSUES = {
+    "Adrenal_gland": {"b": (0.7161, 0.5111), "h": (0.7195, 0.5140)},
+    "Bile_duct": {"b": (0.6931, 0.4952), "h": (0.6935, 0.4953)},
+    "Bladder": {"b": (0.7234, 0.5902), "h": (0.7252, 0.5920)},
+    "Breast": {"b": (0.6781, 0.5261), "h": (0.6804, 0.5280)},
+    "Cervix": {"b": (0.7032, 0.5092), "h": (0.7073, 0.5123)},
+    "Colon": {"b": (0.6080, 0.4681), "h": (0.6113, 0.4706)},
+    "Esophagus": {"b": (0.6895, 0.5635), "h": (0.6919, 0.5660)},
+    "HeadNeck": {"b": (0.6694, 0.5093), "h": (0.6761, 0.5141)},
+    "Kidney": {"b": (0.7107, 0.5673), "h": (0.7136, 0.5688)},
+    "Liver": {"b": (0.7415, 0.5267), "h": (0.7439, 0.5272)},
+    "Lung": {"b": (0.6549, 0.4372), "h": (0.6598, 0.4393)},
+    "Ovarian": {"b": (0.6853, 0.5465), "h": (0.6871, 0.5488)},
+    "Pancreatic": {"b": (0.6903, 0.5073), "h": (0.6925, 0.5095)},
+    "Prostate": {"b": (0.6963, 0.5422), "h": (0.6985, 0.5439)},
+    "Skin": {"b": (0.6755, 0.4387), "h": (0.6777, 0.4399)},
+    "Stomach": {"b": (0.7100, 0.4494), "h": (0.7155, 0.4543)},
+    "Testis": {"b": (0.7108, 0.5312), "h": (0.7157, 0.5343)},
+    "Thyroid": {"b": (0.7274, 0.4652), "h": (0.7293, 0.4662)},
+    "Uterus": {"b": (0.6730, 0.4905), "h": (0.6754, 0.4915)},
+}
+# Its last two rows, over tissues.
+AVERAGE = {"b": (0.6924, 0.5092), "h": (0.6955, 0.5114)}
+STD = {"b": (0.0301, 0.0437), "h": (0.0298, 0.0436)}
+
+# Table 2: mean and standard deviation over 15 evaluations, five trainings of each split.
+OVERALL = {
+    "b": {"mPQ": (0.5091, 0.0013), "bPQ": (0.6923, 0.0020), "AJI": (0.6865, 0.0001)},
+    "h": {"mPQ": (0.5115, 0.0003), "bPQ": (0.6956, 0.0004), "AJI": (0.6887, 0.0004)},
+}
+
+# Table 3, ViT-H: precision, recall and F1 of detection, then of classification.
+DETECTION = (0.82, 0.84, 0.83)
+CLASSIFICATION = {
+    "neoplastic": (0.75, 0.78, 0.76),
+    "epithelial": (0.77, 0.80, 0.78),
+    "inflammatory": (0.69, 0.71, 0.70),
+    "connective": (0.63, 0.62, 0.62),
+    "dead": (0.49, 0.42, 0.45),
+}
+
+# Table 4, ViT-H: PQ.
+CLASS_PQ = {
+    "neoplastic": 0.599,
+    "epithelial": 0.589,
+    "inflammatory": 0.428,
+    "connective": 0.433,
+    "dead": 0.153,
+}

@@ -1,0 +1,205 @@
+"""Every config of a published training against a table of what was published."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detectron2.config import get_cfg
+
+from cfrsam_d2.config import add_cfrsam_config
+from cfrsam_d2.data.holdout import hold_out
+from cfrsam_d2.engine import load_config
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+
+PANNUKE_IMAGES = {1: 2656, 2: 2523, 3: 2722}  # by fold
+IMAGES = {"cpm17": 32, "monuseg": 30}  # of the release, to train and validate on
+TRAIN_IMAGES = {"cpm17": 27, "monuseg": 26}
+FOLDS = {"123": (1, 2, 3), "213": (2, 1, 3), "321": (3, 2, 1)}  # train, val, test
+
+# Batch, epochs, learning rate, epochs between validations, epoch of the decay, side of the crop.
+SCHEDULES = {
+    ("pannuke", "prompt_learner"): (16, 200, 2e-4, 5, None, 0),
+    ("cpm17", "prompt_learner"): (8, 200, 1e-4, 5, None, 500),
+    ("monuseg", "prompt_learner"): (4, 600, 5e-5, 15, None, 0),
+    ("pannuke", "cfrsam"): (2, 200, 1e-4, 5, 100, 256),
+    ("cpm17", "cfrsam"): (8, 200, 8e-5, 5, None, 256),
+    ("monuseg", "cfrsam"): (2, 200, 1e-4, 5, None, 256),
+}
+LEARNERS = {
+    "pannuke": {
+        "NUM_CLASSES": 5,
+        "NUM_LEVELS": 3,
+        "ANCHOR_STRIDE": 8,
+        "BACKGROUND_WEIGHT": 0.4,
+        "SUPPRESSION_RADIUS": 3.0,
+        "KEEP_ON_MASK_ONLY": False,
+    },
+    "cpm17": {
+        "NUM_CLASSES": 1,
+        "NUM_LEVELS": 4,
+        "ANCHOR_STRIDE": 16,
+        "BACKGROUND_WEIGHT": 0.25,
+        "SUPPRESSION_RADIUS": 12.0,
+        "KEEP_ON_MASK_ONLY": True,
+    },
+    "monuseg": {
+        "NUM_CLASSES": 1,
+        "NUM_LEVELS": 4,
+        "ANCHOR_STRIDE": 16,
+        "BACKGROUND_WEIGHT": 0.2,
+        "SUPPRESSION_RADIUS": 11.0,
+        "KEEP_ON_MASK_ONLY": True,
+    },
+}
+NMS_THRESHOLDS = {"pannuke": 0.5, "cpm17": 0.5, "monuseg": 0.3}
+SAMS = {
+    "b": ("weights/sam_vit_b_01ec64.pth", 768, 12, 12, [2, 5, 8, 11]),
+    "h": ("weights/sam_vit_h_4b8939.pth", 1280, 32, 16, [7, 15, 23, 31]),
+}
+OF_BOTH = {
+    "VERSION": 2,
+    "MODEL.PROMPT_LEARNER.BACKBONE": "convnext_small",
+    "MODEL.PROMPT_LEARNER.HIDDEN_DIM": 256,
+    "MODEL.PROMPT_LEARNER.DISTANCE_WEIGHT": 0.1,
+    "MODEL.PROMPT_LEARNER.REGRESSION_WEIGHT": 5e-3,
+    "MODEL.PIXEL_MEAN": [123.675, 116.28, 103.53],
+    "MODEL.PIXEL_STD": [58.395, 57.12, 57.375],
+    "SOLVER.WEIGHT_DECAY": 1e-4,
+    "SOLVER.WARMUP_ITERS": 0,
+}
+OF_STAGE = {
+    "prompt_learner": {
+        "MODEL.META_ARCHITECTURE": "PromptLearner",
+        "MODEL.PROMPT_LEARNER.PRETRAINED": True,
+        "INPUT.AUGMENTATION": "prompt_learner",
+        "SOLVER.OPTIMIZER": "ADAMW",
+        "SOLVER.CLIP_GRADIENTS.ENABLED": True,
+        "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": "full_model",
+        "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 0.1,
+        "SOLVER.EMA_DECAY": 0.99,
+        "TEST.BEST_METRIC": "detection/F1",
+    },
+    "cfrsam": {
+        "MODEL.META_ARCHITECTURE": "CFRSAM",
+        "MODEL.PROMPT_LEARNER.PRETRAINED": False,
+        "MODEL.SAM.FREEZE": True,
+        "MODEL.SAM.MALA_RANK": 64,
+        "MODEL.MASK_HEAD.FOCAL_WEIGHT": 20.0,
+        "MODEL.MASK_HEAD.BOUNDARY_WEIGHT": 0.01,
+        "MODEL.MASK_HEAD.FINAL_MASK": "refined",
+        "MODEL.CFRSAM.TRAIN_PROMPTS": "learner",
+        "MODEL.CFRSAM.MAX_TRAIN_NUCLEI": 25,
+        "MODEL.CFRSAM.WINDOW_SIZE": 256,
+        "MODEL.CFRSAM.WINDOW_OVERLAP": 64,
+        "MODEL.CFRSAM.EDGE_TOLERANCE": 7,
+        "INPUT.AUGMENTATION": "sam",
+        "SOLVER.OPTIMIZER": "ADAM",
+        "SOLVER.GAMMA": 0.1,
+        "SOLVER.CLIP_GRADIENTS.ENABLED": False,
+        "SOLVER.EMA_DECAY": 0.0,
+        "TEST.BEST_METRIC": "segmentation/bPQ",
+    },
+}
+# Config: its dataset, and the split of PanNuke.
+PUBLISHED = {
+    f"{folder}{stage}": (dataset, split)
+    for folder, dataset, split in [
+        ("", "pannuke", "123"),
+        *((f"pannuke/{split}/", "pannuke", split) for split in FOLDS),
+        ("cpm17/", "cpm17", ""),
+        ("monuseg/", "monuseg", ""),
+    ]
+    for stage in ("prompt_learner", "cfrsam_b", "cfrsam_h")
+}
+
+
+def expected(name: str) -> dict[str, Any]:
+    """Every key that a published training sets, by the table."""
+    dataset, split = PUBLISHED[name]
+    folder, _, run = name.rpartition("/")
+    stage = stage_of(name)
+    batch, epochs, lr, period, decay, crop = SCHEDULES[dataset, stage]
+    iterations = images_of(dataset, split) / batch  # an epoch's
+    output = f"output/{folder}/" if folder else "output/"
+    keys = {**OF_BOTH, **OF_STAGE[stage]}
+    keys |= {f"MODEL.PROMPT_LEARNER.{key}": value for key, value in LEARNERS[dataset].items()}
+    keys |= {
+        "INPUT.TRAIN_CROP_SIZE": crop,
+        "SOLVER.IMS_PER_BATCH": batch,
+        "SOLVER.BASE_LR": lr,
+        "SOLVER.STEPS": [] if decay is None else [math.ceil(decay * iterations)],
+        "SOLVER.MAX_ITER": math.ceil(epochs * iterations),
+        "SOLVER.CHECKPOINT_PERIOD": math.ceil(period * iterations),
+        "TEST.EVAL_PERIOD": math.ceil(period * iterations),
+        "OUTPUT_DIR": f"{output}{run}",
+    }
+    keys |= {f"DATASETS.{key}": [value] for key, value in datasets_of(dataset, split).items()}
+    if stage == "cfrsam":
+        names = ("WEIGHTS", "EMBED_DIM", "DEPTH", "NUM_HEADS", "GLOBAL_ATTN_INDEXES")
+        values = SAMS[run[-1]]
+        keys |= {f"MODEL.SAM.{key}": value for key, value in zip(names, values, strict=True)}
+        keys["MODEL.CFRSAM.NMS_THRESH"] = NMS_THRESHOLDS[dataset]
+        learner = f"{output}prompt_learner/model_best.pth"
+        keys["MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS"] = learner
+    return keys
+
+
+def stage_of(name: str) -> str:
+    return "prompt_learner" if name.endswith("prompt_learner") else "cfrsam"
+
+
+def images_of(dataset: str, split: str) -> int:
+    return PANNUKE_IMAGES[FOLDS[split][0]] if split else TRAIN_IMAGES[dataset]
+
+
+def datasets_of(dataset: str, split: str) -> dict[str, str]:
+    names = [f"pannuke_fold{fold}" for fold in FOLDS.get(split, ())]
+    names = names or [f"{dataset}_{part}" for part in ("train", "val", "test")]
+    return dict(zip(("TRAIN", "VAL", "TEST"), names, strict=True))
+
+
+def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_key_is_the_published_one(name: str) -> None:
+    config = dict(leaves(load_config(str(CONFIGS / f"{name}.yaml"), ["MODEL.DEVICE", "cpu"])))
+    table = expected(name)
+    assert {key: config[key] for key in table} == table
+    defaults = get_cfg()
+    add_cfrsam_config(defaults)
+    changed = {key for key, value in leaves(defaults) if config[key] != value}
+    assert changed - {"MODEL.DEVICE"} <= table.keys()
+
+
+@pytest.mark.parametrize("name", [str(path.relative_to(CONFIGS)) for path in FILES])
+def test_every_file_loads_alone(name: str) -> None:
+    load_config(str(CONFIGS / name), ["MODEL.DEVICE", "cpu"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_comments_name_the_epochs(name: str) -> None:
+    dataset, _ = PUBLISHED[name]
+    _, epochs, _, period, decay, _ = SCHEDULES[dataset, stage_of(name)]
+    of_key = {"MAX_ITER": epochs, "CHECKPOINT_PERIOD": period, "STEPS": decay}
+    for path in [CONFIGS / f"{name}.yaml", *(CONFIGS / dataset).glob("Base*.yaml")]:
+        lines = re.findall(r"^ *(\w+): (\S+)(?:  # (.+))?$", path.read_text(), re.MULTILINE)
+        for key, iterations, comment in lines:
+            if key in of_key and iterations != "[]":
+                assert comment == f"{of_key[key]} epochs", f"{path}: {key}"
+
+
+@pytest.mark.parametrize("dataset", IMAGES)
+def test_iterations_are_of_the_images_that_train(dataset: str) -> None:
+    names = [f"image_{index:02d}" for index in range(IMAGES[dataset])]
+    assert len(names) - len(hold_out(names)) == TRAIN_IMAGES[dataset]

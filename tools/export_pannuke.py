@@ -1,0 +1,153 @@
+#!/usr/bin/env python
+"""Write what a trained model predicts on a PanNuke fold as the official PanNuke script reads it.
+
+    python tools/export_pannuke.py --config-file configs/cfrsam_b.yaml [--ground-truth]
+        [--dataset NAME] [--output DIR] [KEY VALUE …]
+
+DIR/pred/masks.npy gets the predictions; with --ground-truth, DIR/true/ gets masks.npy and types.npy
+of the dataset. These two folders are what the script takes as --pred_path and --true_path. Weights
+are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
+
+# isort: split
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Instances
+
+from cfrsam_d2.checkpoint.files import written_whole
+from cfrsam_d2.data.mapper import NucleusMapper
+from cfrsam_d2.data.pannuke import pannuke_masks
+from cfrsam_d2.data.pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES
+from cfrsam_d2.data.rle import decode_mask
+from cfrsam_d2.engine import build_trained_model, load_config
+from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.evaluation.nuclei import predicted_nuclei
+
+
+def load_pannuke_dataset(name: str) -> list[dict[str, Any]]:
+    """The dicts of a dataset that PanNuke's format can hold.
+
+    Raises:
+        UserError: it has other classes than PanNuke, or images of different sizes.
+    """
+    dataset_dicts = DatasetCatalog.get(name)
+    classes = MetadataCatalog.get(name).thing_classes
+    if tuple(classes) != PANNUKE_CLASSES:
+        raise UserError(
+            f"{name} has the classes {', '.join(classes)}, but PanNuke's format is for "
+            f"{', '.join(PANNUKE_CLASSES)}: let --dataset name a dataset with these"
+        )
+    sizes = sorted({(each["height"], each["width"]) for each in dataset_dicts})
+    if len(sizes) > 1:
+        raise UserError(
+            f"{name} has images of {sizes[0]} and of {sizes[1]} px, but PanNuke's format is one "
+            "array: let --dataset name a dataset with images of one size"
+        )
+    return dataset_dicts
+
+
+def ground_truth_masks(dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
+    """Yield (H, W, 6) instance ids an image."""
+    for image in dataset_dicts:
+        nuclei = image["annotations"]
+        yield pannuke_masks(
+            (decode_mask(nucleus["segmentation"]) for nucleus in nuclei),
+            (nucleus["category_id"] for nucleus in nuclei),
+            image["height"],
+            image["width"],
+        )
+
+
+def predicted_masks(cfg: CfgNode, dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
+    """Run the trained model and yield (H, W, 6) instance ids an image."""
+    model = build_trained_model(cfg)
+    read = NucleusMapper(cfg, is_train=False)
+    for dataset_dict in tqdm(dataset_dicts, unit="image"):
+        with torch.no_grad():
+            instances = model([read(dataset_dict)])[0]["instances"].to("cpu")
+        yield painted_masks(instances)
+
+
+def painted_masks(instances: Instances) -> np.ndarray:
+    """Lay predictions out as the evaluator scores them: the better-scored nucleus lies on top.
+
+    A pixel then belongs to one nucleus in all channels together, so that the order in which the
+    official script paints channels does not matter.
+
+    Returns:
+        (H, W, 6) int32 instance ids.
+
+    Raises:
+        UserError: the model predicts points alone.
+    """
+    if not instances.has("pred_masks"):
+        raise UserError("--config-file is of stage 1, which predicts points: name one of stage 2")
+    size, classes = instances.image_size, instances.pred_classes.numpy()
+    pixels = [np.flatnonzero(mask) for mask in instances.pred_masks.numpy()]
+    scores = instances.scores.float().numpy()
+    labels = predicted_nuclei(pixels, classes, scores, size, len(PANNUKE_CLASSES)).label_map
+    ids = np.unique(labels[labels > 0])
+    return pannuke_masks((labels == i for i in ids), classes[ids - 1], *size)
+
+
+def write_masks(path: Path, dataset_dicts: Sequence[dict], records: Iterable[np.ndarray]) -> None:
+    """Write one (N, H, W, 6) array, an image at a time; the file appears whole or not at all."""
+    height, width = dataset_dicts[0]["height"], dataset_dicts[0]["width"]
+    shape = (len(dataset_dicts), height, width, NUM_CHANNELS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A stream, not a memory map: on a full disk that would crash the process.
+    with written_whole(str(path)) as partial, open(partial, "wb") as file:
+        header = {"descr": "<i4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for record in records:
+            file.write(record.astype("<i4").tobytes())
+
+
+def write_types(path: Path, dataset_dicts: Iterable[dict[str, Any]]) -> None:
+    """Write the tissue of every image."""
+    types = np.array([image.get("tissue", "unknown") for image in dataset_dicts])
+    with written_whole(str(path)) as partial, open(partial, "wb") as file:
+        np.save(file, types)
+
+
+@exits_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="of stage 2")
+    parser.add_argument("--dataset", help="default: the first of DATASETS.TEST")
+    parser.add_argument("--ground-truth", action="store_true", help="write it, too")
+    parser.add_argument("--output", type=Path, help="default: OUTPUT_DIR/pannuke/DATASET")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the file")
+    args = parser.parse_args(arguments)
+    # As a part of the config, the dataset is checked with it: its name, and that classes fit.
+    chosen = ["DATASETS.TEST", repr((args.dataset,))] if args.dataset else []
+    cfg = load_config(args.config_file, [*args.opts, *chosen])
+    if not cfg.DATASETS.TEST:
+        raise UserError("DATASETS.TEST is empty: let --dataset name a registered dataset")
+    name = cfg.DATASETS.TEST[0]
+    folder = args.output or Path(cfg.OUTPUT_DIR, "pannuke", name)
+    dataset_dicts = load_pannuke_dataset(name)
+    if args.ground_truth:
+        masks = ground_truth_masks(dataset_dicts)
+        write_masks(folder / "true" / "masks.npy", dataset_dicts, masks)
+        write_types(folder / "true" / "types.npy", dataset_dicts)
+    masks = predicted_masks(cfg, dataset_dicts)
+    write_masks(folder / "pred" / "masks.npy", dataset_dicts, masks)
+    print(f"{len(dataset_dicts)} images of {name} are in {folder}")
+
+
+if __name__ == "__main__":
+    main()
