@@ -14,7 +14,9 @@ SMOOTHINGS = 3  # levels of MCBE beyond the first
 
 
 def _smooth(x: torch.Tensor) -> torch.Tensor:
-    return F.avg_pool2d(x, kernel_size=3, stride=1, padding=1)
+    """3×3 average, zeros outside; a convolution is several times faster than a pooling on CPUs."""
+    channels = x.shape[1]
+    return F.conv2d(x, x.new_full((channels, 1, 3, 3), 1 / 9), padding=1, groups=channels)
 
 
 class MCBE(nn.Module):

@@ -70,14 +70,15 @@ def deform_conv3x3(
         x, offset = x.float(), offset.float()
     rows = torch.arange(height, device=x.device, dtype=x.dtype).view(1, height, 1)
     columns = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, width)
+    # Weighting channels and sampling places commute: sampled are the few output channels.
+    taps = weight.flatten(2).permute(2, 0, 1).flatten(0, 1)[..., None, None]
+    products = F.conv2d(x, taps).chunk(TAPS, dim=1)  # (n, out_channels, h, w) each
     out = x.new_zeros(())
     for tap in range(TAPS):
         y = rows + (tap // 3 - 1) + offset[:, tap, 0]
         x_ = columns + (tap % 3 - 1) + offset[:, tap, 1]
         # Cell centres in [-1, 1] of the whole extent: align_corners=False, as for map edges.
         grid = torch.stack([(2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-        sampled = F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
-        out = out + F.conv2d(
-            sampled * mask[:, tap, None], weight[:, :, tap // 3, tap % 3, None, None]
-        )
+        sampled = F.grid_sample(products[tap], grid, padding_mode="zeros", align_corners=False)
+        out = out + sampled * mask[:, tap, None]
     return out
