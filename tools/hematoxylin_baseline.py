@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import ndimage
+from skimage.color import rgb2hed
+from skimage.feature import peak_local_max
+from skimage.filters import gaussian, threshold_otsu
+from skimage.segmentation import watershed
 from tqdm import tqdm
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
@@ -26,16 +30,8 @@ from detectron2.structures import Instances
 
 from cfrsam_d2.data.image import read_rgb
 from cfrsam_d2.engine.setup import check_registered
-from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.evaluation import NucleusEvaluator
-
-try:
-    from skimage.color import rgb2hed
-    from skimage.feature import peak_local_max
-    from skimage.filters import gaussian, threshold_otsu
-    from skimage.segmentation import watershed
-except ImportError:
-    rgb2hed = None
 
 SMALLEST_NUCLEUS = 30  # px at 40x
 SMOOTHING = 1.0  # px, of stain and of distances
@@ -99,8 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", required=True, help="a registered dataset")
     parser.add_argument("--output", type=Path, help="default: output/baseline/DATASET")
     args = parser.parse_args(arguments)
-    if rgb2hed is None:
-        raise UserError("scikit-image is not installed: run `pip install scikit-image`")
     check_registered("--dataset", args.dataset)
     output = args.output or Path("output/baseline", args.dataset)
     scores = evaluate(args.dataset, output)

@@ -15,6 +15,7 @@ import albumentations as A
 import cv2
 
 from ..errors import UserError
+from .superpixels import Superpixels
 
 # Loader workers are processes: OpenCV's own threads would fight them for the cores, and a pool that
 # was started before a fork can hang in the child.
@@ -99,9 +100,7 @@ def sam_augmentation(crop_size: int) -> A.Compose:
             _blur(p=0.2),
             _noise(p=0.25),
             _color_jitter(p=0.2),
-            A.Superpixels(
-                p_replace=(0.1, 0.1), n_segments=(200, 200), max_size=crop_size // 2, p=0.1
-            ),
+            Superpixels(share=0.1, num_segments=200, max_size=crop_size // 2, p=0.1),
             _zoom_blur(p=0.1),
             A.RandomSizedCrop((crop_size // 2, crop_size), size=(crop_size, crop_size), p=0.1),
             A.ElasticTransform(sigma=25, alpha=0.5, border_mode=cv2.BORDER_REFLECT_101, p=0.2),

@@ -89,7 +89,7 @@ def test_probabilities_and_ranges_are_the_published_ones_of_stage_2():
         ("ElasticTransform", 0.2),
     ]
     superpixels, sized_crop, elastic = steps[8], steps[10], steps[11]
-    assert (superpixels.p_replace, superpixels.n_segments) == ((0.1, 0.1), (200, 200))
+    assert (superpixels.share, superpixels.num_segments) == (0.1, 200)
     assert (sized_crop.min_max_height, sized_crop.size) == ((128, 256), (256, 256))
     assert (elastic.sigma, elastic.alpha) == (25, 0.5)
 
