@@ -10,7 +10,6 @@ from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
 
 from cfrsam_d2.engine import NucleusTrainer
-from tools.cross_validate import Stage
 
 PERIOD = 2
 
@@ -188,14 +187,3 @@ def test_the_end_of_all_iterations_may_come_at_the_same_time(
     assert len(scores.train(cfg).iterations) == 6
     assert final(cfg)["iteration"] == 5
     assert scores.train(cfg, resume=True).iterations == []
-
-
-def test_cross_validation_takes_it_for_done(config: Callable[..., CfgNode], tmp_path: Path) -> None:
-    """Scored for real, the untrained toy has nowhere to improve from."""
-    cfg = config(1, "SOLVER.BASE_LR", 1e-12)
-    trainer = NucleusTrainer(cfg)
-    trainer.train()
-    assert trainer.iter + 1 < cfg.SOLVER.MAX_ITER
-    stage = Stage(tmp_path / "toy.yaml", [])
-    assert stage.folder == Path(cfg.OUTPUT_DIR)
-    assert stage.is_done()
