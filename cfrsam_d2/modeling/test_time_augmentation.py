@@ -65,7 +65,7 @@ def segment_averaged(
 
     Args:
         predict: the network.
-        images: normalised, (n, 3, h, w).
+        images: normalised, (n, 3, h, w); padding turns with them.
         prompts: in px of the images.
         prompt_image: index of each prompt's image, (R,).
 
