@@ -23,6 +23,7 @@ def _set_detectron2_defaults(cfg: CN) -> None:
     cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
     cfg.MODEL.META_ARCHITECTURE = "CFRSAM"
     cfg.MODEL.BACKBONE.NAME = "SAMEncoder"
+    # Or "BoxProposalGenerator", in both stages: boxes prompt stage 2 (Table 11).
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "CentroidProposalGenerator"
     cfg.MODEL.WEIGHTS = ""
     # Tiles without nuclei are data, too.
@@ -96,8 +97,8 @@ def _add_inference_keys(cfg: CN) -> None:
     # Whether checkpoints hold what stays frozen and comes from a file: the prompt learner, SAM's
     # encoder and its prompt encoder. False makes them small; these files are then read again.
     node.SAVE_FROZEN = True
-    # Points that train stage 2: "learner" (frozen predictions), "centroid" or "random" interior
-    # points of the ground truth.
+    # Prompts that train stage 2: "learner" (frozen predictions), "centroid" or "random" interior
+    # points of the ground truth; of boxes, "centroid" are the ground truth's own.
     node.TRAIN_PROMPTS = "learner"
     node.MAX_TRAIN_NUCLEI = 25  # nuclei an image, drawn at random
     node.NMS_THRESH = 0.5  # box IoU: 0.5 PanNuke and CPM-17, 0.3 MoNuSeg
@@ -105,6 +106,8 @@ def _add_inference_keys(cfg: CN) -> None:
     node.WINDOW_OVERLAP = 64  # px
     node.WINDOWS_PER_BATCH = 8  # encoded at once; bounds memory
     node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
+    # Masks of stage 2 averaged over flips and rotations of each window: eight times the work.
+    cfg.TEST.AUG.ENABLED = False
 
 
 def _add_solver_keys(cfg: CN) -> None:
@@ -117,3 +120,5 @@ def _add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.EMA_DECAY = 0.0  # of the averaged weights that are evaluated and kept; 0: none
     # The metric of the validation split, as "group/name" of the evaluator, that picks the best.
     cfg.TEST.BEST_METRIC = "segmentation/bPQ"
+    # Training ends after this many evaluations in a row without a better score; 0: never early.
+    cfg.TEST.EARLY_STOPPING_PATIENCE = 0

@@ -203,3 +203,24 @@ def test_comments_name_the_epochs(name: str) -> None:
 def test_iterations_are_of_the_images_that_train(dataset: str) -> None:
     names = [f"image_{index:02d}" for index in range(IMAGES[dataset])]
     assert len(names) - len(hold_out(names)) == TRAIN_IMAGES[dataset]
+
+
+def test_box_prompts_change_nothing_else() -> None:
+    folder = "ablations/prompt_box/"
+    changed = {}
+    for run in ("prompt_learner", "cfrsam_b"):
+        base, boxes = (
+            dict(leaves(load_config(str(CONFIGS / f"{name}.yaml"), ["MODEL.DEVICE", "cpu"])))
+            for name in (run, f"{folder}{run}")
+        )
+        changed[run] = {key: value for key, value in boxes.items() if base[key] != value}
+    generator = {"MODEL.PROPOSAL_GENERATOR.NAME": "BoxProposalGenerator"}
+    learner = f"output/{folder}prompt_learner"
+    assert changed == {
+        "prompt_learner": {**generator, "OUTPUT_DIR": learner},
+        "cfrsam_b": {
+            **generator,
+            "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS": f"{learner}/model_best.pth",
+            "OUTPUT_DIR": f"output/{folder}cfrsam_b",
+        },
+    }

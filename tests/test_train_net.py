@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from cfrsam_d2.data.coco_writer import NucleusJsonWriter
 
@@ -82,14 +84,24 @@ def test_train_resume_evaluate(options: Callable[..., list[str]], tmp_path: Path
 
 
 def test_two_processes(options: Callable[..., list[str]], tmp_path: Path) -> None:
+    """They train, evaluate, and stop early together."""
     meeting = f"file://{tmp_path / 'meeting'}"
-    arguments = options("--num-gpus", "2", "--dist-url", meeting)
+    stop = {"TEST__EVAL_PERIOD": 1, "TEST__EARLY_STOPPING_PATIENCE": 1, "SOLVER__MAX_ITER": 30}
+    arguments = options("--num-gpus", "2", "--dist-url", meeting, **stop)
     command = [sys.executable, "train_net.py", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     output = tmp_path / "output"
-    assert (output / "log.txt.rank1").is_file()
+    ends = [
+        re.findall(r"training ends after (\d+) iterations", (output / name).read_text())
+        for name in ("log.txt", "log.txt.rank1")
+    ]
+    assert ends[0] == ends[1]
+    (iterations,) = map(int, ends[0])
+    assert iterations < 30
+    final = torch.load(output / "model_final.pth", weights_only=True)
+    assert final["iteration"] == iterations - 1
     images = (output / "inference" / "custom_test" / "images.csv").read_text().splitlines()
     assert len(images) == 1 + 4  # both processes' halves
     assert (output / "model_best.pth").is_file()

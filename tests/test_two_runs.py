@@ -89,8 +89,12 @@ def final_state(output: Path) -> dict[str, torch.Tensor]:
     return checkpoint["model"] | {f"ema.{k}": v for k, v in checkpoint.get("ema", {}).items()}
 
 
-def test_both_runs_resume_exactly_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    overrides: list[object] = []
+@pytest.mark.parametrize("generator", ["CentroidProposalGenerator", "BoxProposalGenerator"])
+def test_both_runs_resume_exactly_and_evaluate(
+    generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    generator_keys: list[object] = ["MODEL.PROPOSAL_GENERATOR.NAME", generator]
+    overrides = generator_keys
     for stage in ("prompt_learner", "cfrsam"):
         straight, broken = tmp_path / stage, tmp_path / f"{stage}_broken"
         scores = train(config(stage, straight, *overrides))
@@ -99,12 +103,15 @@ def test_both_runs_resume_exactly_and_evaluate(tmp_path: Path, monkeypatch: pyte
         expected, actual = final_state(straight), final_state(broken)
         assert expected.keys() == actual.keys()
         assert all(torch.equal(expected[name], actual[name]) for name in expected)
-        overrides = ["MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", str(straight / "model_final.pth")]
+        weights = ["MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", str(straight / "model_final.pth")]
+        overrides = [*generator_keys, *weights]
 
     assert {"segmentation", "tissue_bpq", "class_pq", "detection"} <= scores.keys()
-    cfg = config("cfrsam", straight)
+    cfg = config("cfrsam", straight, *generator_keys)
     evaluated = NucleusTrainer.test(cfg, build_trained_model(cfg))
     assert json.dumps(evaluated) == json.dumps(scores)
+    cfg.TEST.AUG.ENABLED = True
+    assert NucleusTrainer.test(cfg, build_trained_model(cfg)).keys() == scores.keys()
 
     learner = final_state(tmp_path / "prompt_learner")
     frozen = {k: v for k, v in expected.items() if k.startswith("proposal_generator.")}

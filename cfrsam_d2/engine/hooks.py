@@ -116,6 +116,11 @@ class Validation(HookBase):
         self._best_score = -math.inf
         self.best_iteration: int | None = None
 
+    def evaluations_since_best(self, done: int) -> int:
+        """How many evaluations in a row, up to `done` iterations, have not been the best."""
+        best = 0 if self.best_iteration is None else self.best_iteration + 1
+        return done // self._period - best // self._period
+
     def after_step(self) -> None:
         done = self.trainer.iter + 1
         if done == self.trainer.max_iter or (self._period > 0 and done % self._period == 0):
@@ -149,3 +154,40 @@ class Validation(HookBase):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._best_score = state_dict["best_score"]
         self.best_iteration = state_dict["best_iteration"]
+
+
+class TrainingEndsEarly(BaseException):
+    """Leaves the loop of Detectron2's trainer, which logs every `Exception` as a failure."""
+
+
+class EarlyStopping(HookBase):
+    """Ends training, in all processes at once, when validation has not improved for long.
+
+    It comes after all other hooks. How long it has been follows from the best iteration, which the
+    checkpoints know.
+    """
+
+    def __init__(self, validation: Validation, patience: int) -> None:
+        """
+        Args:
+            validation: has a period.
+            patience: evaluations in a row that may pass without a better score.
+        """
+        self._validation = validation
+        self._patience = patience
+
+    def after_step(self) -> None:
+        self.check(self.trainer.iter + 1)
+
+    def check(self, done: int) -> None:
+        """
+        Raises:
+            TrainingEndsEarly: `done` iterations are enough.
+        """
+        if self._validation.evaluations_since_best(done) >= self._patience:
+            logger.info(
+                "No better score in %d evaluations: training ends after %d iterations",
+                self._patience,
+                done,
+            )
+            raise TrainingEndsEarly

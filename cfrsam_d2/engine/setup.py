@@ -68,6 +68,18 @@ def check_training(cfg: CfgNode) -> None:
             f"SOLVER.AMP.ENABLED is True and MODEL.DEVICE is {cfg.MODEL.DEVICE}: AMP needs CUDA, "
             "so set SOLVER.AMP.ENABLED False"
         )
+    patience = cfg.TEST.EARLY_STOPPING_PATIENCE
+    if patience < 0:
+        raise UserError(
+            f"TEST.EARLY_STOPPING_PATIENCE is {patience}: give a number of evaluations, or 0 to "
+            "train all iterations"
+        )
+    if patience and not (cfg.DATASETS.VAL and cfg.TEST.EVAL_PERIOD > 0):
+        raise UserError(
+            f"TEST.EARLY_STOPPING_PATIENCE is {patience}, but DATASETS.VAL is "
+            f"{tuple(cfg.DATASETS.VAL)} and TEST.EVAL_PERIOD is {cfg.TEST.EVAL_PERIOD}: name a "
+            "validation set and the iterations between its evaluations"
+        )
     check_classes(cfg)
     for name in (*cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         DatasetCatalog.get(name)  # those of TRAIN are loaded soon enough

@@ -24,7 +24,14 @@ from ..checkpoint.checkpointer import NucleusCheckpointer, load_weights
 from ..data.loader import build_test_loader, build_train_loader
 from ..evaluation import NucleusEvaluator
 from .ema import WeightAverage
-from .hooks import SeedForward, StopAtBadLoss, UpdateAverage, Validation
+from .hooks import (
+    EarlyStopping,
+    SeedForward,
+    StopAtBadLoss,
+    TrainingEndsEarly,
+    UpdateAverage,
+    Validation,
+)
 from .optimizer import SkippingGradScaler, build_optimizer
 from .setup import check_training
 
@@ -34,8 +41,9 @@ logger = logging.getLogger(__name__)
 class NucleusTrainer(DefaultTrainer):
     """Detectron2's trainer for both stages.
 
-    It adds: running averages of the weights, validation that keeps the best of them, checkpoints
-    from which a run continues bit by bit (on a CPU), and a stop at the first bad loss.
+    It adds: running averages of the weights, validation that keeps the best of them and can end
+    training, checkpoints from which a run continues bit by bit (on a CPU), and a stop at the first
+    bad loss.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -74,6 +82,8 @@ class NucleusTrainer(DefaultTrainer):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.validation = self._build_validation(model) if cfg.DATASETS.VAL else None
+        patience = cfg.TEST.EARLY_STOPPING_PATIENCE
+        self.early_stopping = EarlyStopping(self.validation, patience) if patience else None
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -111,6 +121,7 @@ class NucleusTrainer(DefaultTrainer):
             if is_main
             else None,
             hooks.PeriodicWriter(self.build_writers()) if is_main else None,
+            self.early_stopping,
         ]
 
     def train(self) -> dict:
@@ -119,7 +130,12 @@ class NucleusTrainer(DefaultTrainer):
         Returns:
             The scores of the test set; {} without one, or where this is not the main process.
         """
-        super().train()
+        try:
+            if self.early_stopping:
+                self.early_stopping.check(self.start_iter)  # the resumed run may have ended
+            super().train()
+        except TrainingEndsEarly:
+            self.checkpointer.save("model_final", iteration=self.iter)
         if not self.cfg.DATASETS.TEST:
             return {}
         has_best = self.validation is not None and self.validation.best_iteration is not None

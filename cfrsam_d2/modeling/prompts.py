@@ -1,6 +1,7 @@
-"""Which points train stage 2, and which nucleus each of them stands for.
+"""Which prompts stage 2 gets, and in training which nucleus each of them stands for.
 
-P points and N nuclei of one image, H×W px.
+P prompts and N nuclei of one image, H×W px. Prompts are points (P, 2) or boxes (P, 4); see
+`prompt_geometry`.
 """
 
 from collections.abc import Callable
@@ -9,21 +10,30 @@ import torch
 from detectron2.structures import Instances
 
 from ..errors import UserError
+from .prompt_geometry import centers, prompts_of_boxes
+
+
+def prompts_of(proposals: Instances) -> torch.Tensor:
+    """The learner's prompts: its boxes (P, 4) if it proposes them, or its points (P, 2)."""
+    if proposals.has("proposal_boxes"):
+        return prompts_of_boxes(proposals.proposal_boxes.tensor)
+    return proposals.proposal_points
 
 
 def learner_prompts(
     gt_instances: Instances, proposals: Instances
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The learner's points that lie on a nucleus, one a nucleus (the first).
+    """The learner's prompts whose centers lie on a nucleus, one a nucleus (the first).
 
     Returns:
-        Points (K, 2) and the index of each one's nucleus (K,).
+        Prompts (K, 2) or (K, 4) and the index of each one's nucleus (K,).
     """
     gt_masks = gt_instances.gt_masks.tensor  # (N, H, W)
-    points = proposals.proposal_points
+    prompts = prompts_of(proposals)
+    points = centers(prompts)
     height, width = gt_masks.shape[-2:]
     if len(points) == 0 or len(gt_masks) == 0:
-        return points[:0], torch.zeros(0, dtype=torch.long, device=points.device)
+        return prompts[:0], torch.zeros(0, dtype=torch.long, device=points.device)
     columns = points[:, 0].round().long().clamp(0, width - 1)
     rows = points[:, 1].round().long().clamp(0, height - 1)
     hits = gt_masks[:, rows, columns].T  # (P, N)
@@ -32,7 +42,7 @@ def learner_prompts(
     first = torch.full((len(gt_masks),), len(points), device=points.device)
     first.scatter_reduce_(0, nuclei, on_nucleus, reduce="amin")
     found = (first < len(points)).nonzero().squeeze(1)
-    return points[first[found]], found
+    return prompts[first[found]], found
 
 
 def centroid_prompts(
@@ -56,25 +66,36 @@ def random_prompts(
     return points, torch.arange(len(points), device=points.device)
 
 
-PROMPT_SOURCES: dict[str, Callable] = {
+def gt_box_prompts(
+    gt_instances: Instances, proposals: Instances | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nuclei's own tight boxes; returns as `learner_prompts`."""
+    boxes = gt_instances.gt_boxes.tensor
+    return prompts_of_boxes(boxes), torch.arange(len(boxes), device=boxes.device)
+
+
+POINT_SOURCES: dict[str, Callable] = {
     "learner": learner_prompts,
     "centroid": centroid_prompts,
     "random": random_prompts,
 }
+BOX_SOURCES: dict[str, Callable] = {"learner": learner_prompts, "centroid": gt_box_prompts}
 
 
-def prompt_source(name: str) -> Callable:
-    """The function of a value of MODEL.CFRSAM.TRAIN_PROMPTS."""
-    if name not in PROMPT_SOURCES:
+def prompt_source(name: str, *, boxes: bool = False) -> Callable:
+    """The function of a value of MODEL.CFRSAM.TRAIN_PROMPTS, for points or for boxes."""
+    sources = BOX_SOURCES if boxes else POINT_SOURCES
+    if name not in sources:
+        why = " and MODEL.PROPOSAL_GENERATOR.NAME is one of boxes" if boxes else ""
         raise UserError(
-            f"MODEL.CFRSAM.TRAIN_PROMPTS is {name!r}: choose one of {sorted(PROMPT_SOURCES)}."
+            f"MODEL.CFRSAM.TRAIN_PROMPTS is {name!r}{why}: choose one of {sorted(sources)}."
         )
-    return PROMPT_SOURCES[name]
+    return sources[name]
 
 
 def draw_nuclei(
-    points: torch.Tensor, nuclei: torch.Tensor, most: int
+    prompts: torch.Tensor, nuclei: torch.Tensor, most: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """At most `most` of the prompts, drawn at random without repetition."""
-    drawn = torch.randperm(len(points))[:most].to(points.device)
-    return points[drawn], nuclei[drawn]
+    drawn = torch.randperm(len(prompts))[:most].to(prompts.device)
+    return prompts[drawn], nuclei[drawn]

@@ -1,6 +1,7 @@
-"""Segment images of any size from their points, window by window.
+"""Segment images of any size from their prompts, window by window.
 
-P points of an image, R masks, H×W px of an image, h×w px of a window.
+P prompts of an image, R masks, H×W px of an image, h×w px of a window. Prompts are points (P, 2) or
+boxes (P, 4); see `prompt_geometry`.
 """
 
 import math
@@ -15,24 +16,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .boxes import mask_boxes
+from .prompt_geometry import centers, move_to_window
 from .tiling import Window, cut_by_edge, cut_windows, points_inside
 
 # A side of the encoder's input: a multiple of its patches, and four of them for the adapters.
 PATCH_SIZE = 16
 SMALLEST_INPUT = 64
 
-# Images (n, 3, h, w), points (R, 2) and their image indices (R,) to masks (R, h, w), scores (R,).
+# Images (n, 3, h, w), R prompts and their image indices (R,) to masks (R, h, w), scores (R,).
 Segment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One window of one image, with the points in it.
+    """One window of one image, with the prompts in it.
 
     Attributes:
         image: index of the image.
         window: where it lies.
-        prompts: indices of the image's points, (R,).
+        prompts: indices of the image's prompts, (R,).
         input_size: height and width as the encoder gets it, padded at bottom right.
     """
 
@@ -49,7 +51,7 @@ class NucleusMasks:
     Attributes:
         masks: bool, one (h, w) each.
         windows: where each lies.
-        prompts: index of each one's point, (R,).
+        prompts: index of each one's prompt, (R,).
         boxes: x0, y0, x1, y1 in px of the image, ends excluded, (R, 4).
         scores: (R,).
     """
@@ -98,14 +100,14 @@ def pad_for_encoder(images: Tensor) -> Tensor:
 def segment_images(
     segment: Segment,
     images: list[Tensor],
-    points: list[Tensor],
+    prompts: list[Tensor],
     *,
     window_size: int,
     overlap: int,
     edge_tolerance: int,
     windows_per_batch: int,
 ) -> list[NucleusMasks]:
-    """At most one mask a point: the best-scored over the windows that it lies in.
+    """At most one mask a prompt: the best-scored over the windows that its center lies in.
 
     Masks without a pixel are dropped, and so are those that come near a window edge inside the
     image: a neighbouring window has them whole.
@@ -113,21 +115,21 @@ def segment_images(
     Args:
         segment: the network.
         images: normalised, (3, H, W) each.
-        points: x, y in px, (P, 2) each.
+        prompts: in px, (P, 2) or (P, 4) each.
         window_size, overlap, edge_tolerance: px.
         windows_per_batch: most windows in one call of `segment`.
     """
-    found = [NucleusMasks.empty(each) for each in points]
+    found = [NucleusMasks.empty(each) for each in prompts]
     tiles = [
         tile
         for i in range(len(images))
-        for tile in _cut_tiles(i, images[i], points[i], window_size, overlap)
+        for tile in _cut_tiles(i, images[i], prompts[i], window_size, overlap)
     ]
     for batch in _batches(tiles, windows_per_batch):
         counts = torch.tensor([len(tile.prompts) for tile in batch])
         masks, scores = segment(
             torch.stack([_cut_image(images[tile.image], tile) for tile in batch]),
-            torch.cat([_local_points(points[tile.image], tile) for tile in batch]),
+            torch.cat([_cut_prompts(prompts[tile.image], tile) for tile in batch]),
             torch.arange(len(batch)).repeat_interleave(counts).to(images[0].device),
         )
         for tile, *each in zip(
@@ -139,14 +141,14 @@ def segment_images(
 
 
 def _cut_tiles(
-    index: int, image: Tensor, points: Tensor, window_size: int, overlap: int
+    index: int, image: Tensor, prompts: Tensor, window_size: int, overlap: int
 ) -> Iterator[Tile]:
     height, width = image.shape[-2:]
     for window in cut_windows(height, width, window_size, overlap):
-        prompts = points_inside(points, window)
-        if len(prompts):
+        inside = points_inside(centers(prompts), window)
+        if len(inside):
             size = (window.y1 - window.y0, window.x1 - window.x0)
-            yield Tile(index, window, prompts, (_pad_side(size[0]), _pad_side(size[1])))
+            yield Tile(index, window, inside, (_pad_side(size[0]), _pad_side(size[1])))
 
 
 def _pad_side(side: int) -> int:
@@ -166,8 +168,8 @@ def _cut_image(image: Tensor, tile: Tile) -> Tensor:
     return pad_for_encoder(image[:, window.y0 : window.y1, window.x0 : window.x1])
 
 
-def _local_points(points: Tensor, tile: Tile) -> Tensor:
-    return points[tile.prompts] - points.new_tensor([tile.window.x0, tile.window.y0])
+def _cut_prompts(prompts: Tensor, tile: Tile) -> Tensor:
+    return move_to_window(prompts[tile.prompts], tile.window)
 
 
 def _whole_masks(

@@ -117,6 +117,12 @@ def test_registered_datasets_are_of_nuclei(toy_config: Callable[..., CfgNode]) -
          r"NUM_CLASSES is 5, but toy_train has 2 classes \(round, long\): set it to 2"),
         (["SOLVER.AMP.ENABLED", "True", "MODEL.DEVICE", "cpu"],
          r"AMP needs CUDA, so set SOLVER\.AMP\.ENABLED False"),
+        (["TEST.EARLY_STOPPING_PATIENCE", "-1"],
+         r"EARLY_STOPPING_PATIENCE is -1: give a number of evaluations, or 0 to train all"),
+        (["TEST.EARLY_STOPPING_PATIENCE", "3", "DATASETS.VAL", "()"],
+         r"EARLY_STOPPING_PATIENCE is 3, but DATASETS\.VAL is \(\) and .*: name a validation set"),
+        (["TEST.EARLY_STOPPING_PATIENCE", "3", "TEST.EVAL_PERIOD", "0"],
+         r"EARLY_STOPPING_PATIENCE is 3, but .* TEST\.EVAL_PERIOD is 0: name .* the iterations"),
     ],
 )  # fmt: skip
 def test_cannot_train(

@@ -9,7 +9,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from detectron2.structures import ImageList, Instances
-from tiny_segmenter import GivenPoints, GridPoints, random_image, squares, tiny_cfrsam
+from tiny_segmenter import GivenPoints, GridBoxes, GridPoints, random_image, squares, tiny_cfrsam
 from torch import nn
 
 from cfrsam_d2.config import add_cfrsam_config
@@ -377,6 +377,7 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     node.MAX_TRAIN_NUCLEI, node.NMS_THRESH, node.TRAIN_PROMPTS = 7, 0.3, "random"
     node.WINDOW_SIZE, node.WINDOW_OVERLAP = 128, 16
     node.EDGE_TOLERANCE, node.WINDOWS_PER_BATCH = 5, 3
+    cfg.TEST.AUG.ENABLED = True
     head = cfg.MODEL.MASK_HEAD
     head.FOCAL_WEIGHT, head.BOUNDARY_WEIGHT, head.CROP_SIZES = 2.0, 3.0, [64, 32]
     head.CROP_HALO, head.PROMPTS_PER_CHUNK, head.FINAL_MASK = 8, 5, "initial"
@@ -387,6 +388,7 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     assert model.prompt_source.__name__ == "random_prompts"
     assert (model.window_size, model.window_overlap) == (128, 16)
     assert (model.edge_tolerance, model.windows_per_batch) == (5, 3)
+    assert model.test_time_augmentation
     assert (model.mask_head.focal_weight, model.mask_head.boundary_weight) == (2.0, 3.0)
     assert model.mask_head.crop_sizes == [32, 64]
     assert (model.mask_head.crop_halo, model.mask_head.prompts_per_chunk) == (8, 5)
@@ -420,6 +422,62 @@ def test_weights_of_the_first_run_are_loaded_into_the_learner(cfg: CfgNode, tmp_
     cfg.MODEL.PROMPT_LEARNER.HIDDEN_DIM = 32
     with pytest.raises(UserError, match=r"model_best.pth holds the weights of another architect"):
         build_model(cfg)
+
+
+def test_a_learner_of_points_is_none_of_boxes(cfg: CfgNode, tmp_path: Path):
+    """And the other way round."""
+    names = {"size_head": "CentroidProposalGenerator", "unexpected": "BoxProposalGenerator"}
+    for said, name in names.items():
+        first = cfg.clone()
+        first.MODEL.META_ARCHITECTURE = "PromptLearner"
+        first.MODEL.PROPOSAL_GENERATOR.NAME = name
+        path = tmp_path / f"{name}.pth"
+        torch.save({"model": build_model(first).state_dict()}, path)
+        cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS = str(path)
+        (cfg.MODEL.PROPOSAL_GENERATOR.NAME,) = {*names.values()} - {name}
+        message = rf"{name}.pth holds the weights of another architecture, 4 .*{said}.*: use"
+        with pytest.raises(UserError, match=message):
+            build_model(cfg)
+
+
+@pytest.mark.parametrize("source", ["learner", "centroid"])
+def test_boxes_train_and_predict(cfg: CfgNode, source: str):
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
+    cfg.MODEL.CFRSAM.TRAIN_PROMPTS = source
+    model = build_model(cfg)
+    seen = []
+    model.mask_head.prompt_encoder.register_forward_hook(
+        lambda module, args, kwargs, output: seen.append(kwargs), with_kwargs=True
+    )
+    losses = model(batch(((64, 64), [(8, 8), (30, 40)]), ((64, 80), [])))
+    assert all(loss.isfinite() for loss in losses.values())
+    if source == "centroid":
+        (prompts,) = seen
+        assert prompts["points"] is None
+        boxes = sorted(prompts["boxes"].tolist())
+        assert boxes == [[8, 8, 15, 15], [30, 40, 37, 47]]
+    with torch.no_grad():
+        (output,) = model.eval()([{"image": random_image(64, 80)}])
+    assert output["instances"].pred_masks.shape[1:] == (64, 80)
+    assert seen[-1]["points"] is None
+    assert seen[-1]["boxes"].shape[1:] == (4,)
+
+
+def test_boxes_in_windows_give_each_prompt_a_mask():
+    """The classes and points of the nuclei are those of their boxes."""
+    model = tiny_cfrsam(GridBoxes(), nms_thresh=1.0, edge_tolerance=0, window_size=64).eval()
+    with torch.no_grad():
+        (output,) = model([{"image": random_image(72, 100)}])
+    instances = output["instances"]
+    grid = model.proposal_generator.points(0, 72, 100).tolist()
+    assert sorted(instances.pred_points.tolist()) == sorted(grid)
+    labels = [grid.index(point) % 3 for point in instances.pred_points.tolist()]
+    assert instances.pred_classes.tolist() == labels
+
+
+def test_random_points_cannot_train_a_model_of_boxes():
+    with pytest.raises(UserError, match=r"TRAIN_PROMPTS is 'random' and .* one of boxes"):
+        tiny_cfrsam(GridBoxes(), train_prompts="random")
 
 
 def test_losses_take_the_configured_weights():

@@ -17,15 +17,20 @@ def sam() -> tuple[nn.Module, nn.Module]:
     return build_prompt_encoder(), build_mask_decoder().eval()
 
 
+@pytest.mark.parametrize("boxes", [False, True], ids=["points", "boxes"])
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (4, 7)])
-def test_equals_sam_image_by_image(sam: tuple[nn.Module, nn.Module], height: int, width: int):
+def test_equals_sam_image_by_image(
+    sam: tuple[nn.Module, nn.Module], height: int, width: int, boxes: bool
+):
     """Images of three, no and two prompts, the prompts in mixed order, cells of 16 px."""
     prompt_encoder, mask_decoder = sam
     embeddings = torch.randn(3, 256, height, width)
     prompt_image = torch.tensor([2, 0, 0, 2, 0])
-    points = torch.rand(5, 2) * torch.tensor([width * 16.0 - 1, height * 16.0 - 1])
+    prompts = torch.rand(5, 2) * torch.tensor([width * 16.0 - 1, height * 16.0 - 1])
+    if boxes:
+        prompts = torch.cat([prompts, prompts + torch.rand(5, 2)], dim=1)
     with torch.no_grad():
-        coarse = decode_points(prompt_encoder, mask_decoder, embeddings, points, prompt_image)
+        coarse = decode_points(prompt_encoder, mask_decoder, embeddings, prompts, prompt_image)
         assert coarse.logits.shape == (5, 4 * height, 4 * width)
         assert coarse.features.shape == (5, 32, 4 * height, 4 * width)
 
@@ -33,8 +38,9 @@ def test_equals_sam_image_by_image(sam: tuple[nn.Module, nn.Module], height: int
         prompt_encoder.input_image_size = (16 * height, 16 * width)
         for image in (0, 2):
             own = (prompt_image == image).nonzero().squeeze(1)
-            labels = torch.ones(len(own), 1)
-            sparse, dense = prompt_encoder((points[own][:, None], labels), None, None)
+            points = None if boxes else (prompts[own][:, None], torch.ones(len(own), 1))
+            sparse, dense = prompt_encoder(points, prompts[own] if boxes else None, None)
+            assert sparse.shape == (len(own), 2, 256)
             logits, pred_iou = mask_decoder(
                 image_embeddings=embeddings[image : image + 1],
                 image_pe=prompt_encoder.get_dense_pe(),

@@ -1,8 +1,8 @@
-"""The points that stage 2 is trained with."""
+"""The prompts that stage 2 is trained with."""
 
 import pytest
 import torch
-from detectron2.structures import BitMasks, Instances
+from detectron2.structures import BitMasks, Boxes, Instances
 from tiny_segmenter import squares
 
 from cfrsam_d2.errors import UserError
@@ -109,6 +109,51 @@ def test_at_most_so_many_nuclei_are_drawn_without_repetition():
         drawn_sets.add(frozenset(drawn.tolist()))
     assert len(drawn_sets) > 1
     assert sorted(draw_nuclei(points[:3], nuclei[:3], 25)[1].tolist()) == [100, 101, 102]
+
+
+def box_proposals(*boxes: tuple[float, ...]) -> Instances:
+    """Whose points are elsewhere: the centers of the boxes count."""
+    boxes = Boxes(torch.tensor(boxes).reshape(-1, 4))
+    return Instances(SIZE, proposal_points=torch.zeros(len(boxes), 2), proposal_boxes=boxes)
+
+
+def test_learner_boxes_stand_for_the_nucleus_under_their_centers():
+    gt = squares(SIZE, [(2, 3), (20, 10), (50, 30)])
+    given = [
+        (0.0, 0.0, 60.0, 40.0),  # holds all, and is centered on none
+        (18.0, 8.0, 30.0, 20.0),
+        (0.0, 0.0, 7.0, 9.0),
+        (19.0, 9.0, 29.0, 19.0),
+    ]
+    prompts, nuclei = prompt_source("learner", boxes=True)(gt, box_proposals(*given))
+    assert prompts.tolist() == [[0, 0, 6, 8], [18, 8, 29, 19]]
+    assert nuclei.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("corners", [[], [(2, 3)]])
+@pytest.mark.parametrize("name", ["learner", "centroid"])
+def test_boxes_without_nuclei_or_proposals(corners: list, name: str):
+    prompts, nuclei = prompt_source(name, boxes=True)(squares(SIZE, corners), box_proposals())
+    count = len(corners) if name == "centroid" else 0
+    assert prompts.shape == (count, 4)
+    assert nuclei.shape == (count,)
+    assert nuclei.dtype == torch.int64
+
+
+def test_boxes_of_the_ground_truth_are_tight():
+    gt = squares(SIZE, [(2, 3), (20, 10)])
+    prompts, nuclei = prompt_source("centroid", boxes=True)(gt, box_proposals())
+    assert prompts.tolist() == [[2, 3, 9, 10], [20, 10, 27, 17]]
+    assert nuclei.tolist() == [0, 1]
+
+
+def test_random_points_are_no_boxes():
+    message = (
+        r"TRAIN_PROMPTS is 'random' and MODEL.PROPOSAL_GENERATOR.NAME is one of boxes: choose one "
+        r"of \['centroid', 'learner'\]"
+    )
+    with pytest.raises(UserError, match=message):
+        prompt_source("random", boxes=True)
 
 
 def test_an_unknown_source_is_refused():

@@ -85,6 +85,34 @@ def test_the_largest_nucleus_that_the_overlap_holds(x: int):
     assert_each_once_and_whole(found, labels)
 
 
+def test_boxes_move_with_their_windows_and_end_there():
+    """Two windows, from 0 and from 192; a box is where its center is, and cut to the window."""
+    seen = []
+
+    def segment(images, prompts, prompt_image):
+        seen.extend(zip(prompt_image.tolist(), prompts.tolist(), strict=True))
+        masks = torch.zeros(len(prompts), *images.shape[-2:], dtype=torch.bool)
+        masks[:, 40:60, 100:120] = True
+        return masks, torch.ones(len(prompts))
+
+    boxes = torch.tensor([
+        [10.0, 20.0, 30.0, 40.0],
+        [180.0, 5.0, 240.0, 35.0],  # center 210: both
+        [240.0, 50.0, 280.0, 99.0],  # center 260: the second alone
+        [100.0, 0.0, 300.0, 10.0],  # center 200: both, and larger than their overlap
+    ])  # fmt: skip
+    (found,) = segment_images(segment, [torch.zeros(3, 100, 448)], [boxes], **SETTINGS)
+    assert seen == [
+        (0, [10, 20, 30, 40]),
+        (0, [180, 5, 240, 35]),
+        (0, [100, 0, 255, 10]),
+        (1, [0, 5, 48, 35]),
+        (1, [48, 50, 88, 99]),
+        (1, [0, 0, 108, 10]),
+    ]
+    assert sorted(found.prompts.tolist()) == [0, 1, 2, 3]
+
+
 def test_masks_cut_by_every_window_are_dropped():
     labels = torch.zeros(100, 448, dtype=torch.int64)
     labels[20:60, 180:268] = 1

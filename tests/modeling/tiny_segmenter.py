@@ -3,11 +3,12 @@
 from typing import Any
 
 import torch
-from detectron2.structures import BitMasks, ImageList, Instances
+from detectron2.structures import BitMasks, Boxes, ImageList, Instances
 from torch import nn
 
 from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
 from cfrsam_d2.modeling.meta_arch import CFRSAM
+from cfrsam_d2.modeling.prompt_learner.box_generator import boxes_around
 from cfrsam_d2.modeling.sam import SAMEncoder
 
 TINY_ENCODER = {
@@ -26,6 +27,8 @@ class GridPoints(nn.Module):
 
     It has a parameter and running statistics, which nothing should change.
     """
+
+    proposes_boxes = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,6 +57,20 @@ class GridPoints(nn.Module):
                 )
             )
         return proposals, {}
+
+
+class GridBoxes(GridPoints):
+    """A proposal generator of boxes of 15×9 px, cut to their image, around the points of a grid."""
+
+    proposes_boxes = True
+
+    def forward(self, images: ImageList, *args: None) -> tuple[list[Instances], dict]:
+        proposals, losses = super().forward(images, *args)
+        for each in proposals:
+            each.proposal_boxes = Boxes(
+                boxes_around(each.proposal_points, torch.tensor([15.0, 9.0]), each.image_size)
+            )
+        return proposals, losses
 
 
 class GivenPoints(GridPoints):
@@ -107,10 +124,11 @@ def squares(size: tuple[int, int], corners: list[tuple[int, int]], side: int = 8
     masks = torch.zeros(len(corners), *size, dtype=torch.bool)
     for mask, (x, y) in zip(masks, corners, strict=True):
         mask[y : y + side, x : x + side] = True
-    centre = torch.tensor(corners).reshape(-1, 2) + (side - 1) / 2
+    first = torch.tensor(corners).reshape(-1, 2)
     return Instances(
         size,
-        gt_points=centre,
+        gt_boxes=Boxes(torch.cat([first, first + side], dim=1)),
+        gt_points=first + (side - 1) / 2,
         gt_classes=torch.arange(len(corners)) % 3,
         gt_masks=BitMasks(masks),
     )

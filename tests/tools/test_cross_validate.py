@@ -16,6 +16,7 @@ from cfrsam_d2.data.builtin import register_builtin_datasets
 from cfrsam_d2.data.coco_writer import NucleusJsonWriter
 from cfrsam_d2.data.files import dataset_root
 from cfrsam_d2.data.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
+from cfrsam_d2.engine import NucleusTrainer
 from tools import cross_validate
 
 TINY = [
@@ -180,6 +181,17 @@ def test_without_its_end_a_training_is_not_done(
     (tmp_path / "213" / "cfrsam_b" / lost).unlink()
     run(tmp_path)
     assert trainings.calls == ["213/cfrsam_b"]
+
+
+def test_a_training_that_stopped_early_is_done(root: Path, tmp_path: Path) -> None:
+    """Without learning, its scores stay what they are."""
+    stop = ["TEST.EVAL_PERIOD", "1", "TEST.EARLY_STOPPING_PATIENCE", "1", "SOLVER.BASE_LR", "1e-12"]
+    config = cross_validate.ROOT / "configs" / "pannuke" / "123" / "prompt_learner.yaml"
+    stage = cross_validate.Stage(config, [*TINY, *stop, "OUTPUT_DIR", str(tmp_path)])
+    trainer = NucleusTrainer(stage.cfg)
+    trainer.train()
+    assert trainer.iter + 1 == 2 < stage.cfg.SOLVER.MAX_ITER
+    assert stage.is_done()
 
 
 def test_scores_of_earlier_weights_do_not_count(trainings: StubbedTrainings, tmp_path: Path):

@@ -61,27 +61,26 @@ def decode_points(
     prompt_encoder: PromptEncoder,
     mask_decoder: MaskDecoder,
     embeddings: torch.Tensor,
-    points: torch.Tensor,
+    prompts: torch.Tensor,
     prompt_image: torch.Tensor,
 ) -> CoarseMasks:
-    """One coarse mask a point.
+    """One coarse mask a prompt.
 
     `MaskDecoder.forward` takes one image a call; here an index tells each prompt its image.
 
     Args:
         embeddings: (B, C, h, w).
-        points: x, y in px, (R, 2).
+        prompts: points (R, 2) or boxes (R, 4) in px, see `prompt_geometry`.
         prompt_image: index of each prompt's image, (R,).
     """
     height, width = embeddings.shape[-2:]
     prompt_encoder.image_embedding_size = (height, width)
     prompt_encoder.input_image_size = (height * PATCH_SIZE, width * PATCH_SIZE)
-    labels = torch.full((len(points), 1), FOREGROUND, device=points.device)
-    sparse, dense = prompt_encoder(points=(points[:, None], labels), boxes=None, masks=None)
+    sparse, dense = _embed_prompts(prompt_encoder, prompts)
 
     own_tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight])
-    tokens = torch.cat([own_tokens.expand(len(points), -1, -1), sparse], dim=1)  # (R, 5 + 2, C)
-    positions = prompt_encoder.get_dense_pe().expand(len(points), -1, -1, -1)
+    tokens = torch.cat([own_tokens.expand(len(prompts), -1, -1), sparse], dim=1)  # (R, 5 + 2, C)
+    positions = prompt_encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
     tokens, image_tokens = mask_decoder.transformer(
         embeddings[prompt_image] + dense, positions, tokens
     )
@@ -93,3 +92,13 @@ def decode_points(
         pred_iou=mask_decoder.iou_prediction_head(tokens[:, 0])[:, MASK_TOKEN],
         features=features,
     )
+
+
+def _embed_prompts(
+    prompt_encoder: PromptEncoder, prompts: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """SAM's two tokens of each prompt (R, 2, C), and what it adds to the image (R, C, h, w)."""
+    if prompts.shape[1] == 4:  # boxes
+        return prompt_encoder(points=None, boxes=prompts, masks=None)
+    labels = torch.full((len(prompts), 1), FOREGROUND, device=prompts.device)
+    return prompt_encoder(points=(prompts[:, None], labels), boxes=None, masks=None)

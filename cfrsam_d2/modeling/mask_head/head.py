@@ -3,6 +3,7 @@
 B images, R prompts of all of them, H×W px, h×w = H/16×W/16 cells, C = 256.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from detectron2.config import CfgNode, configurable
 from torch import nn
 
 from ...errors import UserError
+from ..prompt_geometry import centers
 from .bgmr import BGMR
 from .decoding import EMBED_DIM, build_mask_decoder, build_prompt_encoder, decode_points
 from .deep_branch import deep_branch
@@ -60,7 +62,7 @@ class MaskPredictions:
 
 
 class PointPromptedMaskHead(nn.Module):
-    """One mask a point.
+    """One mask a prompt: a point, or a box (4.5.8).
 
     Args:
         focal_weight: of the focal terms of the loss (Eq. 16).
@@ -120,7 +122,7 @@ class PointPromptedMaskHead(nn.Module):
         self,
         images: torch.Tensor,
         features: dict[str, torch.Tensor],
-        points: torch.Tensor,
+        prompts: torch.Tensor,
         prompt_image: torch.Tensor,
         gt_masks: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
@@ -129,12 +131,12 @@ class PointPromptedMaskHead(nn.Module):
         Args:
             images: normalised, (B, 3, H, W), H and W multiples of 16.
             features: the encoder's levels, shallow to deep, each (B, C, h, w).
-            points: x, y in px, (R, 2), R at least 1.
+            prompts: points (R, 2) or boxes (R, 4) in px, see `prompt_geometry`; R at least 1.
             prompt_image: index of each prompt's image, (R,).
             gt_masks: of each prompt's nucleus, bool, (R, H, W).
         """
         maps = self.encode(images, features)
-        predictions = self.predict(maps, points, prompt_image, gt_masks)
+        predictions = self.predict(maps, prompts, prompt_image, gt_masks)
         targets = gt_masks.to(images.dtype)
         losses = {}
         for name in FINAL_MASKS:
@@ -151,19 +153,36 @@ class PointPromptedMaskHead(nn.Module):
         self,
         images: torch.Tensor,
         features: dict[str, torch.Tensor],
-        points: torch.Tensor,
+        prompts: torch.Tensor,
         prompt_image: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Final masks (R, H, W), bool, and their estimated IoU (R,); arguments as for `losses`."""
-        maps = self.encode(images, features)
         masks = [torch.zeros((0, *images.shape[-2:]), dtype=torch.bool, device=images.device)]
         scores = [images.new_zeros(0)]
-        for chunk in torch.arange(len(points), device=points.device).split(self.prompts_per_chunk):
-            if len(chunk):
-                predictions = self.predict(maps, points[chunk], prompt_image[chunk])
-                masks.append(getattr(predictions, f"{self.final_mask}_logits") > 0)
-                scores.append(predictions.pred_iou)
+        for _, logits, pred_iou in self.final_logits(images, features, prompts, prompt_image):
+            masks.append(logits > 0)
+            scores.append(pred_iou)
         return torch.cat(masks), torch.cat(scores)
+
+    def final_logits(
+        self,
+        images: torch.Tensor,
+        features: dict[str, torch.Tensor],
+        prompts: torch.Tensor,
+        prompt_image: torch.Tensor,
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Yield chunks of n prompts, because logits take much memory; arguments as for `losses`.
+
+        Yields:
+            Indices of the prompts (n,), final logits (n, H, W) and estimated IoU (n,).
+        """
+        maps = self.encode(images, features)
+        indices = torch.arange(len(prompts), device=prompts.device)
+        for chunk in indices.split(self.prompts_per_chunk):
+            if len(chunk):
+                predictions = self.predict(maps, prompts[chunk], prompt_image[chunk])
+                logits = getattr(predictions, f"{self.final_mask}_logits")
+                yield chunk, logits, predictions.pred_iou
 
     def encode(self, images: torch.Tensor, features: dict[str, torch.Tensor]) -> ImageMaps:
         """What the prompts of an image share; arguments as for `losses`."""
@@ -173,7 +192,7 @@ class PointPromptedMaskHead(nn.Module):
     def predict(
         self,
         maps: ImageMaps,
-        points: torch.Tensor,
+        prompts: torch.Tensor,
         prompt_image: torch.Tensor,
         gt_masks: torch.Tensor | None = None,
     ) -> MaskPredictions:
@@ -183,7 +202,7 @@ class PointPromptedMaskHead(nn.Module):
         masks, and a refined mask that reaches its crop's edge is refined again in a larger one.
         """
         coarse = decode_points(
-            self.prompt_encoder, self.mask_decoder, maps.embeddings, points, prompt_image
+            self.prompt_encoder, self.mask_decoder, maps.embeddings, prompts, prompt_image
         )
         frame_size = tuple(maps.detail.shape[-2:])
         initial_logits = F.interpolate(
@@ -197,7 +216,9 @@ class PointPromptedMaskHead(nn.Module):
                 maps.deep_features,
                 coarse.features,
                 prompt_image,
-                nucleus_boxes(initial_logits > 0 if gt_masks is None else gt_masks, points),
+                nucleus_boxes(
+                    initial_logits > 0 if gt_masks is None else gt_masks, centers(prompts)
+                ),
                 CropLadder(self.crop_sizes, frame_size, self.crop_halo),
                 enlarge=gt_masks is None,
             )

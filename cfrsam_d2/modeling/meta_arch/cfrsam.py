@@ -1,9 +1,10 @@
-"""The whole of CFR-SAM: points from the frozen prompt learner, one mask a point (paper 3.2).
+"""The whole of CFR-SAM: prompts from the frozen prompt learner, one mask a prompt (paper 3.2).
 
 B images, R prompts of all of them, N nuclei of one, H×W px.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +22,10 @@ from ...checkpoint.frozen import parts_from_files
 from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
 from ..mask_head import LOSS_NAMES, PointPromptedMaskHead
-from ..prompts import draw_nuclei, prompt_source
+from ..prompts import draw_nuclei, prompt_source, prompts_of
 from ..rescaling import rescale_to_input
 from ..segmenting import NucleusMasks, pad_for_encoder, segment_images
+from ..test_time_augmentation import segment_averaged
 
 
 @META_ARCH_REGISTRY.register()
@@ -33,14 +35,15 @@ class CFRSAM(nn.Module):
     Args:
         proposal_generator: the trained prompt learner; it stays frozen.
         backbone: SAM's encoder with adapters.
-        mask_head: from levels and points to masks.
+        mask_head: from levels and prompts to masks.
         pixel_mean, pixel_std: of RGB, 0..255.
-        train_prompts: "learner", "centroid" or "random": the points that train the mask head.
+        train_prompts: "learner", "centroid" or "random": the prompts that train the mask head.
         max_train_nuclei: most nuclei of an image in a training step.
         nms_thresh: box IoU above which the lower-scored of two nuclei is dropped.
         window_size, window_overlap: px; larger images are segmented window by window.
         edge_tolerance: px from an inner window edge within which masks are dropped.
         windows_per_batch: most windows encoded at once.
+        test_time_augmentation: average each mask over flips and rotations of its window.
         parts_from_files: prefixes of the keys whose weights come from files of their own.
     """
 
@@ -60,6 +63,7 @@ class CFRSAM(nn.Module):
         window_overlap: int,
         edge_tolerance: int,
         windows_per_batch: int,
+        test_time_augmentation: bool = False,
         parts_from_files: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -73,13 +77,14 @@ class CFRSAM(nn.Module):
         self.mask_head = mask_head
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), False)
-        self.prompt_source = prompt_source(train_prompts)
+        self.prompt_source = prompt_source(train_prompts, boxes=proposal_generator.proposes_boxes)
         self.max_train_nuclei = max_train_nuclei
         self.nms_thresh = nms_thresh
         self.window_size = window_size
         self.window_overlap = window_overlap
         self.edge_tolerance = edge_tolerance
         self.windows_per_batch = windows_per_batch
+        self.test_time_augmentation = test_time_augmentation
         self.parts_from_files = parts_from_files
 
     @classmethod
@@ -104,6 +109,7 @@ class CFRSAM(nn.Module):
             "window_overlap": cfg.MODEL.CFRSAM.WINDOW_OVERLAP,
             "edge_tolerance": cfg.MODEL.CFRSAM.EDGE_TOLERANCE,
             "windows_per_batch": cfg.MODEL.CFRSAM.WINDOWS_PER_BATCH,
+            "test_time_augmentation": cfg.TEST.AUG.ENABLED,
             "parts_from_files": parts_from_files(cfg),
         }
 
@@ -138,12 +144,12 @@ class CFRSAM(nn.Module):
             return [{"instances": rescale_to_input(*each)} for each in found]
         images = ImageList.from_tensors(images)
         gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
-        points, prompt_image, gt_masks = self.training_prompts(images, gt_instances)
-        if len(points) == 0:
+        prompts, prompt_image, gt_masks = self.training_prompts(images, gt_instances)
+        if len(prompts) == 0:
             return self.no_losses()
         inputs, gt_masks = pad_for_encoder(images.tensor), pad_for_encoder(gt_masks)
         features = self.backbone(inputs)
-        return self.mask_head.losses(inputs, features, points, prompt_image, gt_masks)
+        return self.mask_head.losses(inputs, features, prompts, prompt_image, gt_masks)
 
     def normalize(self, image: Tensor) -> Tensor:
         return (image.to(self.device) - self.pixel_mean) / self.pixel_std
@@ -155,20 +161,21 @@ class CFRSAM(nn.Module):
         """Draw the prompts of a training step.
 
         Returns:
-            Points (R, 2), the index of each one's image (R,), and its nucleus's mask (R, H, W).
+            Prompts (R, 2) or (R, 4), the index of each one's image (R,), and its nucleus's mask
+            (R, H, W).
         """
         proposals, _ = self.proposal_generator(images, None)
         height, width = images.tensor.shape[-2:]
-        all_points, all_masks = [], []
+        all_prompts, all_masks = [], []
         for gt, proposal in zip(gt_instances, proposals, strict=True):
-            points, nuclei = draw_nuclei(*self.prompt_source(gt, proposal), self.max_train_nuclei)
+            prompts, nuclei = draw_nuclei(*self.prompt_source(gt, proposal), self.max_train_nuclei)
             masks = gt.gt_masks.tensor[nuclei]
             padding = (0, width - masks.shape[2], 0, height - masks.shape[1])
-            all_points.append(points)
+            all_prompts.append(prompts)
             all_masks.append(F.pad(masks, padding))
-        counts = torch.tensor([len(points) for points in all_points], device=self.device)
+        counts = torch.tensor([len(prompts) for prompts in all_prompts], device=self.device)
         prompt_image = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
-        return torch.cat(all_points), prompt_image, torch.cat(all_masks)
+        return torch.cat(all_prompts), prompt_image, torch.cat(all_masks)
 
     def no_losses(self) -> dict[str, Tensor]:
         """Zeros that no parameter has a part in: the optimizer then leaves all as they are.
@@ -183,10 +190,13 @@ class CFRSAM(nn.Module):
     def inference(self, images: list[Tensor]) -> list[Instances]:
         """Segment normalised images (3, H, W) of any sizes."""
         proposals, _ = self.proposal_generator(ImageList.from_tensors(images), None)
+        segment = self.segment
+        if self.test_time_augmentation:
+            segment = partial(segment_averaged, self.final_logits)
         masks = segment_images(
-            self.segment,
+            segment,
             images,
-            [proposal.proposal_points for proposal in proposals],
+            [prompts_of(proposal) for proposal in proposals],
             window_size=self.window_size,
             overlap=self.window_overlap,
             edge_tolerance=self.edge_tolerance,
@@ -195,10 +205,16 @@ class CFRSAM(nn.Module):
         return [self.to_instances(*each) for each in zip(proposals, masks, strict=True)]
 
     def segment(
-        self, images: Tensor, points: Tensor, prompt_image: Tensor
+        self, images: Tensor, prompts: Tensor, prompt_image: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Masks (R, h, w) and scores (R,) of normalised images (n, 3, h, w), multiples of 16."""
-        return self.mask_head.inference(images, self.backbone(images), points, prompt_image)
+        return self.mask_head.inference(images, self.backbone(images), prompts, prompt_image)
+
+    def final_logits(
+        self, images: Tensor, prompts: Tensor, prompt_image: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The logits behind `segment` in chunks, see `PointPromptedMaskHead.final_logits`."""
+        return self.mask_head.final_logits(images, self.backbone(images), prompts, prompt_image)
 
     def to_instances(self, proposal: Instances, masks: NucleusMasks) -> Instances:
         """The nuclei of one image; of two whose boxes overlap too much the better-scored."""

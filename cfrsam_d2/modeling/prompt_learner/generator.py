@@ -32,6 +32,7 @@ class PointPredictions(NamedTuple):
     points: Tensor  # (B, A, 2) in px
     logits: Tensor  # (B, A, K+1), background last
     mask_logits: Tensor  # (B, H, W) of the foreground
+    descriptors: Tensor  # (B, A, C), what the heads see
     levels: list[Tensor]  # L maps (B, C, hᵢ, wᵢ), finest first
 
 
@@ -41,6 +42,8 @@ class CentroidProposalGenerator(nn.Module):
 
     It has a backbone of its own, so the `features` of Detectron2's contract are not used.
     """
+
+    proposes_boxes = False
 
     @configurable
     def __init__(
@@ -143,7 +146,7 @@ class CentroidProposalGenerator(nn.Module):
         """
         predictions = self.predict(self._pad(images.tensor))
         if self.training:
-            return [], self.losses(predictions, gt_instances)
+            return [], self.losses(predictions, gt_instances, self.match(predictions, gt_instances))
         return self.inference(predictions, images.image_sizes), {}
 
     def _pad(self, images: Tensor) -> Tensor:
@@ -183,13 +186,34 @@ class CentroidProposalGenerator(nn.Module):
             points=points.flatten(1, 2),
             logits=logits.flatten(1, 2),
             mask_logits=mask_logits.squeeze(1),
+            descriptors=descriptor.flatten(1, 2),
             levels=levels,
         )
 
-    def losses(
+    def match(
         self, predictions: PointPredictions, gt_instances: list[Instances]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """The matched anchors of each image and their nuclei, see `match_points`."""
+        return [
+            match_points(
+                points,
+                logits,
+                gt.gt_points,
+                gt.gt_classes,
+                distance_weight=self.distance_weight,
+            )
+            for points, logits, gt in zip(
+                predictions.points, predictions.logits, gt_instances, strict=True
+            )
+        ]
+
+    def losses(
+        self,
+        predictions: PointPredictions,
+        gt_instances: list[Instances],
+        matches: list[tuple[Tensor, Tensor]],
     ) -> dict[str, Tensor]:
-        """Match anchors to nuclei image by image; three losses over the batch (Eq. 2)."""
+        """Three losses over the batch (Eq. 2); `matches` as from `match`."""
         points, logits, mask_logits = (
             predictions.points,
             predictions.logits,
@@ -198,14 +222,7 @@ class CentroidProposalGenerator(nn.Module):
         target_classes = logits.new_full(logits.shape[:2], self.num_classes, dtype=torch.int64)
         target_masks = torch.zeros_like(mask_logits)
         matched_points, matched_gt_points = [], []
-        for i, gt in enumerate(gt_instances):
-            pred_index, gt_index = match_points(
-                points[i],
-                logits[i],
-                gt.gt_points,
-                gt.gt_classes,
-                distance_weight=self.distance_weight,
-            )
+        for i, (gt, (pred_index, gt_index)) in enumerate(zip(gt_instances, matches, strict=True)):
             target_classes[i, pred_index] = gt.gt_classes[gt_index]
             matched_points.append(points[i, pred_index])
             matched_gt_points.append(gt.gt_points[gt_index])

@@ -33,8 +33,9 @@ def select_points(
         keep_on_mask_only: drop points whose nearest pixel has a mask logit of 0 or less.
 
     Returns:
-        Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1 and
-        `proposal_scores` (N,), the probability of the class.
+        Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1,
+        `proposal_scores` (N,), the probability of the class, and `proposal_anchors` (N,), the
+        index of each one's anchor.
     """
     scores, classes = logits.float().softmax(dim=-1).max(dim=-1)
     height, width = image_size
@@ -43,13 +44,14 @@ def select_points(
     if keep_on_mask_only:
         x, y = points.round().long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0
-    points, classes, scores = points[keep], classes[keep], scores[keep]
-    keep = suppress_within_radius(points, scores, suppression_radius)
+    kept = keep.nonzero().squeeze(1)
+    kept = kept[suppress_within_radius(points[kept], scores[kept], suppression_radius)]
     return Instances(
         image_size,
-        proposal_points=points[keep],
-        proposal_classes=classes[keep],
-        proposal_scores=scores[keep],
+        proposal_points=points[kept],
+        proposal_classes=classes[kept],
+        proposal_scores=scores[kept],
+        proposal_anchors=kept,
     )
 
 
