@@ -264,8 +264,8 @@ def test_crops_change_nothing_within_their_halo():
         lambda module, args, output: frames.append(tuple(args[0].shape))
     )
     image = model.normalize(random_image(96, 96))[None]
-    prompt = torch.tensor([[48.0, 48.0]]), torch.tensor([0])
-    nucleus = squares((96, 96), [(40, 40)], side=16).gt_masks.tensor
+    prompt = torch.tensor([[47.0, 47.0]]), torch.tensor([0])
+    nucleus = squares((96, 96), [(40, 40)], side=15).gt_masks.tensor
     with torch.no_grad():
         maps = model.mask_head.encode(image, model.backbone(image))
         cropped = model.mask_head.predict(maps, *prompt, nucleus).refined_logits

@@ -85,7 +85,7 @@ def test_every_window_lies_in_the_frame_and_holds_its_box_with_its_halo():
         assert (ends >= (own[:, 2:] + halo - 3).minimum(frame)).all()
 
 
-def test_box_of_a_mask_and_its_point():
+def test_a_point_lies_in_the_middle_of_the_box_around_its_mask():
     masks = torch.zeros(5, 10, 12, dtype=torch.bool)
     masks[0, 2:5, 3:7] = True  # the point inside
     masks[1, 2:5, 3:7] = True  # the point outside
@@ -93,11 +93,11 @@ def test_box_of_a_mask_and_its_point():
     masks[4] = True
     points = torch.tensor([[4.0, 3.0], [8.6, 0.4], [5.4, 6.6], [12.7, -2.0], [0.0, 0.0]])
     assert nucleus_boxes(masks, points).tolist() == [
-        [3, 2, 7, 5],
-        [3, 0, 10, 5],
+        [2, 2, 7, 5],
+        [3, -4, 16, 5],
         [5, 7, 6, 8],  # no pixel: the point alone
-        [11, 0, 12, 10],
-        [0, 0, 12, 10],
+        [11, -9, 12, 10],
+        [-11, -9, 12, 10],
     ]
 
 

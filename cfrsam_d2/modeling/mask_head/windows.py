@@ -45,19 +45,22 @@ class CropLadder:
 
 
 def nucleus_boxes(masks: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """The smallest box around each mask (R, H, W) and its point (R, 2).
+    """The smallest box around each point (R, 2), with it in its middle, that holds a mask (R, H, W).
+
+    The point is known in training and in inference, and the same for both: were it the mask that
+    lies in the middle, training would give away where a nucleus is.
 
     Returns:
-        x0, y0, x1, y1 in px, ends excluded, (R, 4), int64. A mask without a pixel leaves its point.
+        x0, y0, x1, y1 in px, ends excluded, (R, 4), int64; they may leave the frame. A mask without
+        a pixel leaves its point.
     """
     height, width = masks.shape[1:]
     pixels = points.round().long()
     pixels = torch.minimum(pixels.clamp(min=0), pixels.new_tensor([width - 1, height - 1]))
     boxes = mask_boxes(masks)
-    empty = ~masks.flatten(1).any(dim=1)
-    first = torch.where(empty[:, None], pixels, torch.minimum(boxes[:, :2], pixels))
-    end = torch.where(empty[:, None], pixels + 1, torch.maximum(boxes[:, 2:], pixels + 1))
-    return torch.cat([first, end], dim=1)
+    reach = torch.maximum(pixels - boxes[:, :2], boxes[:, 2:] - 1 - pixels)  # (R, 2)
+    reach = torch.where(masks.flatten(1).any(dim=1, keepdim=True), reach, 0)
+    return torch.cat([pixels - reach, pixels + reach + 1], dim=1)
 
 
 def crop(maps: torch.Tensor, index: torch.Tensor, corners: torch.Tensor, size: tuple[int, int]):
