@@ -75,7 +75,9 @@ def compare_with_paper(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
         name = file.relative_to(CONFIGS).with_suffix("").as_posix()
         paper = TRAINABLE.get(name)
         compared[name] = {
-            "trainable": count_trainable(load_config(str(file), overrides)),
+            "trainable": count_trainable(
+                load_config(str(file), ["MODEL.DEVICE", "cpu", *overrides])
+            ),
             "paper": None if paper is None else round(paper * 1e6),
             "note": NOTES.get(name, ""),
         }

@@ -130,7 +130,9 @@ def test_houlsbys_adapter_starts_near_the_identity():
     assert change.abs().max() < 0.2
     for layer in (adapter.down, adapter.up):
         assert layer.weight.abs().max() <= 0.02
-        assert layer.weight.std() == pytest.approx(0.0088, abs=2e-4)  # of a normal cut off at 2σ
+        assert layer.weight.std().item() == pytest.approx(
+            0.0088, abs=2e-4
+        )  # of a normal cut off at 2σ
         assert not layer.bias.any()
 
 

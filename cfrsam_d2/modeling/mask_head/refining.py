@@ -37,7 +37,7 @@ def refine(
         enlarge: refine a nucleus again in a larger window if its mask reaches the window's edge.
     """
     rungs = ladder.rungs(boxes)
-    laid = [None] * len(boxes)  # all logits of each nucleus, (outputs, H, W)
+    laid = [()] * len(boxes)  # of each nucleus, its logits of each kind
     for rung, (height, width) in enumerate(ladder.sizes):
         nuclei = (rungs == rung).nonzero().squeeze(1)
         if len(nuclei) == 0:
@@ -45,22 +45,23 @@ def refine(
         corners = ladder.windows(boxes[nuclei], rung)
         images = prompt_image[nuclei]
         quarter = (corners // ALIGNMENT, (height // ALIGNMENT, width // ALIGNMENT))
-        logits = refiner(
+        outputs = refiner(
             crop(detail, images, corners, (height, width)),
             crop(mask_features, nuclei, *quarter),
             crop(deep_features, images, *quarter),
         )
-        crops = torch.stack(logits, dim=1)  # (n, outputs, height, width)
         for i, nucleus in enumerate(nuclei.tolist()):
-            laid[nucleus] = _lay_back(crops[i], corners[i], ladder.frame_size)
+            laid[nucleus] = [
+                _lay_back(logits[i], corners[i], ladder.frame_size) for logits in outputs
+            ]
         if enlarge:
-            rungs[nuclei] += _reach_edge(crops[:, 0] > 0, corners, ladder.frame_size)
-    return torch.stack(laid, dim=1).unbind()
+            rungs[nuclei] += _reach_edge(outputs[0] > 0, corners, ladder.frame_size)
+    return tuple(torch.stack(logits) for logits in zip(*laid, strict=True))
 
 
 def _lay_back(logits: torch.Tensor, corner: torch.Tensor, frame_size: tuple[int, int]):
     x, y = corner.tolist()
-    height, width = logits.shape[-2:]
+    height, width = logits.shape
     padding = (x, frame_size[1] - x - width, y, frame_size[0] - y - height)
     return F.pad(logits, padding, value=OUTSIDE_LOGIT)
 
