@@ -1,6 +1,7 @@
 """The published sizes come out, of either encoder; and so they do on the command line."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from cfrsam_d2.engine import load_config
 from cfrsam_d2.evaluation.paper import TRAINABLE
 from cfrsam_d2.modeling.mask_head import layers
 from cfrsam_d2.modeling.sam.adapters import ADAPTERS
-from tools import analyze_model as tool
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
+sys.path.insert(0, str(ROOT / "tools"))
+import analyze_model as tool  # noqa: E402
 
 
 def analyze(config: str) -> dict[str, Cost]:
