@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model, build_proposal_generator
+from detectron2.modeling import build_backbone, build_model, build_proposal_generator
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
@@ -27,14 +27,14 @@ IMAGE_SIZE = 256  # px
 # Parts by their place in the model; a part's name begins with that of the part it belongs to.
 STAGE2_PARTS = {
     "stage2.encoder": "backbone",
-    "stage2.encoder.mala": "backbone.adapters",
+    "stage2.encoder.adapters": "backbone.adapters",
     "stage2.encoder.neck": "backbone.vit.neck",
     "stage2.mask_head": "mask_head",
-    "stage2.mask_head.hmfm": "mask_head.fusion",
+    "stage2.mask_head.fusion": "mask_head.fusion",
     "stage2.mask_head.prompt_encoder": "mask_head.prompt_encoder",
     "stage2.mask_head.mask_decoder": "mask_head.mask_decoder",
     "stage2.mask_head.deep_branch": "mask_head.deep_branch",
-    "stage2.mask_head.bgmr": "mask_head.bgmr",
+    "stage2.mask_head.refiner": "mask_head.bgmr",
 }
 
 
@@ -71,7 +71,7 @@ def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
 
     Returns:
         The cost of each part by name: of a prompt learner "stage1"; of CFR-SAM also "stage2" with
-        its parts, and "total".
+        the parts that it has, and "total".
     """
     model = _build(cfg)
     macs = _count_stage1(model)
@@ -93,18 +93,33 @@ def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
     costs = {"stage1": cost("proposal_generator")}
     if is_whole:
         costs["stage2"] = cost("backbone") + cost("mask_head")
-        costs |= {name: cost(path) for name, path in STAGE2_PARTS.items()}
+        paths = {path for path, _ in model.named_modules()}
+        costs |= {name: cost(path) for name, path in STAGE2_PARTS.items() if path in paths}
         costs["total"] = costs["stage1"] + costs["stage2"]
     return costs
+
+
+def count_trainable(cfg: CfgNode) -> int:
+    """Parameters of stage 2 that train, by a config of it; weights that it names are not read."""
+    cfg = _without_weights(cfg)
+    with torch.device("meta"):
+        parts = build_backbone(cfg), PointPromptedMaskHead(cfg)
+    parameters = (each for part in parts for each in part.parameters())
+    return sum(each.numel() for each in parameters if each.requires_grad)
+
+
+def _without_weights(cfg: CfgNode) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    skip_initial_weights(cfg)
+    cfg.MODEL.DEVICE = "meta"
+    return cfg
 
 
 @torch.no_grad()
 def _build(cfg: CfgNode) -> nn.Module:
     """The model with zeros for weights: no count depends on them, and none have to be drawn."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    skip_initial_weights(cfg)
-    cfg.MODEL.DEVICE = "meta"
+    cfg = _without_weights(cfg)
     with torch.device("meta"):
         model = build_model(cfg)
         # Not frozen, as it is in the run of its own.
@@ -153,10 +168,12 @@ def _cut_out(
     coarse = decode_points(
         head.prompt_encoder, head.mask_decoder, maps.embeddings, points, prompt_image
     )
-    refined_logits, boundary_logits = head.bgmr(
+    if head.bgmr is None:
+        return coarse.logits, coarse.pred_iou
+    refined = head.bgmr(
         maps.detail[prompt_image], coarse.features, maps.deep_features[prompt_image]
     )
-    return coarse.logits, coarse.pred_iou, refined_logits, boundary_logits
+    return coarse.logits, coarse.pred_iou, *refined
 
 
 def _blank_image() -> torch.Tensor:

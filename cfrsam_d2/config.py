@@ -76,13 +76,23 @@ def _add_sam_keys(cfg: CN) -> None:
     node.GLOBAL_ATTN_INDEXES = [2, 5, 8, 11]
     node.WINDOW_SIZE = 14  # cells of 16 px
     node.FREEZE = True  # of the encoder; the adapters train
-    node.MALA_RANK = 64
+    # What adapts its blocks: "MALA" or, of Tables 7 and 8, "StaticMALA" (kernels that are learnt,
+    # not predicted), "Houlsby" (bottlenecks after attention and MLP), "LoRA" (on queries and
+    # values), "none".
+    node.ADAPTER = "MALA"
+    node.ADAPTER_RANK = 64  # channels of its bottleneck
 
 
 def _add_mask_head_keys(cfg: CN) -> None:
     node = cfg.MODEL.MASK_HEAD = CN()
     node.FOCAL_WEIGHT = 20.0  # lambda of Eq. 16
     node.BOUNDARY_WEIGHT = 0.01  # Eq. 15
+    # What makes one map of the encoder's levels: "HMFM" or, of Table 7, "last" (the deepest level
+    # alone), "add", "average", "concatenate" (and a 1×1 convolution).
+    node.FUSION = "HMFM"
+    # What refines the initial masks: "BGMR" or, of Table 7, "none" (they are the result), "MLP" (of
+    # BGMR's size), "BGMR-without-MCBE", "BGMR-without-BGFF".
+    node.REFINEMENT = "BGMR"
     # Sides in px of the crops that BGMR refines, smallest first; each nucleus takes the first that
     # holds its initial mask with the halo. Empty: every nucleus at full frame.
     node.CROP_SIZES = []

@@ -88,10 +88,13 @@ OF_STAGE = {
         "MODEL.META_ARCHITECTURE": "CFRSAM",
         "MODEL.PROMPT_LEARNER.PRETRAINED": False,
         "MODEL.SAM.FREEZE": True,
-        "MODEL.SAM.MALA_RANK": 64,
+        "MODEL.SAM.ADAPTER": "MALA",
+        "MODEL.SAM.ADAPTER_RANK": 64,
         "MODEL.MASK_HEAD.FOCAL_WEIGHT": 20.0,
         "MODEL.MASK_HEAD.BOUNDARY_WEIGHT": 0.01,
         "MODEL.MASK_HEAD.FINAL_MASK": "refined",
+        "MODEL.MASK_HEAD.FUSION": "HMFM",
+        "MODEL.MASK_HEAD.REFINEMENT": "BGMR",
         "MODEL.CFRSAM.TRAIN_PROMPTS": "learner",
         "MODEL.CFRSAM.MAX_TRAIN_NUCLEI": 25,
         "MODEL.CFRSAM.WINDOW_SIZE": 256,
@@ -104,6 +107,29 @@ OF_STAGE = {
         "SOLVER.EMA_DECAY": 0.0,
         "TEST.BEST_METRIC": "segmentation/bPQ",
     },
+}
+BARE_HEAD = {"MODEL.MASK_HEAD.FUSION": "last", "MODEL.MASK_HEAD.REFINEMENT": "none"}
+# Config of an ablation: the keys in which it differs from cfrsam_b.
+ABLATIONS = {
+    "finetune_full": {"MODEL.SAM.FREEZE": False, "MODEL.SAM.ADAPTER": "none", **BARE_HEAD},
+    "finetune_head": {"MODEL.SAM.ADAPTER": "none", **BARE_HEAD},
+    "mala_none": {"MODEL.SAM.ADAPTER": "none"},
+    "mala_static": {"MODEL.SAM.ADAPTER": "StaticMALA"},
+    "mala_static_large": {"MODEL.SAM.ADAPTER": "StaticMALA", "MODEL.SAM.ADAPTER_RANK": 100},
+    "adapter_houlsby": {"MODEL.SAM.ADAPTER": "Houlsby"},
+    "adapter_houlsby_matched": {"MODEL.SAM.ADAPTER": "Houlsby", "MODEL.SAM.ADAPTER_RANK": 100},
+    "adapter_lora": {"MODEL.SAM.ADAPTER": "LoRA"},
+    **{f"rank_{rank}": {"MODEL.SAM.ADAPTER_RANK": rank} for rank in (16, 32, 128)},
+    "hmfm_none": {"MODEL.MASK_HEAD.FUSION": "last"},
+    "hmfm_add": {"MODEL.MASK_HEAD.FUSION": "add"},
+    "hmfm_average": {"MODEL.MASK_HEAD.FUSION": "average"},
+    "hmfm_concatenate": {"MODEL.MASK_HEAD.FUSION": "concatenate"},
+    "bgmr_none": {"MODEL.MASK_HEAD.REFINEMENT": "none"},
+    "bgmr_mlp": {"MODEL.MASK_HEAD.REFINEMENT": "MLP"},
+    "bgmr_without_mcbe": {"MODEL.MASK_HEAD.REFINEMENT": "BGMR-without-MCBE"},
+    "bgmr_without_bgff": {"MODEL.MASK_HEAD.REFINEMENT": "BGMR-without-BGFF"},
+    "bgmr_without_boundary": {"MODEL.MASK_HEAD.BOUNDARY_WEIGHT": 0.0},
+    **{f"nuclei_{most}": {"MODEL.CFRSAM.MAX_TRAIN_NUCLEI": most} for most in (20, 30, 35)},
 }
 # Config: its dataset, and the split of PanNuke.
 PUBLISHED = {
@@ -180,6 +206,20 @@ def test_every_key_is_the_published_one(name: str) -> None:
     add_cfrsam_config(defaults)
     changed = {key for key, value in leaves(defaults) if config[key] != value}
     assert changed - {"MODEL.DEVICE"} <= table.keys()
+
+
+def test_ablations_differ_in_what_they_are_of() -> None:
+    base, *others = (
+        dict(leaves(load_config(str(CONFIGS / f"{name}.yaml"), ["MODEL.DEVICE", "cpu"])))
+        for name in ("cfrsam_b", *(f"ablations/{name}" for name in ABLATIONS))
+    )
+    for (name, keys), other in zip(ABLATIONS.items(), others, strict=True):
+        changed = {key: value for key, value in other.items() if base[key] != value}
+        assert changed == keys | {"OUTPUT_DIR": f"output/ablations/{name}"}
+
+
+def test_every_ablation_is_in_the_table() -> None:
+    assert {path.stem for path in (CONFIGS / "ablations").glob("*.yaml")} == ABLATIONS.keys()
 
 
 @pytest.mark.parametrize("name", [str(path.relative_to(CONFIGS)) for path in FILES])

@@ -27,7 +27,7 @@ SMALLER = [
     *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
     # An untrained learner sees nuclei everywhere: keep few of them.
     *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "64.0"),
-    *("MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.MALA_RANK", "8"),
+    *("MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.ADAPTER_RANK", "8"),
 ]
 
 

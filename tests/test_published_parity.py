@@ -190,7 +190,7 @@ def test_stage2(fixtures: Path, name: str):
         num_heads=sizes["num_heads"],
         global_attn_indexes=sizes["global_attn_indexes"],
         window_size=sizes["window_size"],
-        mala_rank=sizes["mala_rank"],
+        adapter_rank=sizes["mala_rank"],
         frozen=True,
     )
     model.mask_head = PointPromptedMaskHead()

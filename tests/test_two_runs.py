@@ -48,7 +48,7 @@ def config(stage: str, output: Path, *overrides: object) -> CfgNode:
         *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", 16),
         # An untrained learner sees nuclei everywhere: keep few of them.
         *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", 64.0),
-        *("MODEL.SAM.EMBED_DIM", 48, "MODEL.SAM.MALA_RANK", 8),
+        *("MODEL.SAM.EMBED_DIM", 48, "MODEL.SAM.ADAPTER_RANK", 8),
         *("MODEL.CFRSAM.MAX_TRAIN_NUCLEI", 2, "SOLVER.IMS_PER_BATCH", 2),
         *("SOLVER.MAX_ITER", ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", ITERATIONS // 2),
         *("SOLVER.STEPS", f"({ITERATIONS - 1},)"),

@@ -123,7 +123,7 @@ def merge_stages(stage1: Conversion, stage2: Conversion) -> dict[str, Tensor]:
 
 def _renamed(names: Collection[str]) -> dict[str, str]:
     """The file's names by the project's, the unused head's left out."""
-    if any(name.startswith(("proposal_generator.", "backbone.adapters.")) for name in names):
+    if any(name.startswith(("proposal_generator.", "mask_head.mask_decoder.")) for name in names):
         return {name: name for name in names}  # the project's own
     return convert_published_state_dict({name: name for name in names})
 

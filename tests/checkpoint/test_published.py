@@ -21,7 +21,7 @@ VIT_B = {
     "num_heads": 12,
     "global_attn_indexes": [2, 5, 8, 11],
     "window_size": 14,
-    "mala_rank": 64,
+    "adapter_rank": 64,
 }
 VIT_H = VIT_B | {
     "embed_dim": 1280,
@@ -43,7 +43,7 @@ def sizes_of(fixtures: Path, kind: str) -> dict:
         return VIT_B if kind == "stage2_b" else VIT_H
     manifest = json.loads((fixtures / "manifest.json").read_text())
     entry = next(each for each in manifest.values() if each.get("weights") == kind)
-    return {name: entry[name] for name in VIT_B}
+    return {name: entry[name.replace("adapter_rank", "mala_rank")] for name in VIT_B}
 
 
 @pytest.mark.parametrize("kind", ["stage2_b", "stage2_h", "stage2_tiny"])

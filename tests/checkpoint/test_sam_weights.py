@@ -59,7 +59,7 @@ def sam() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def _parts() -> tuple[SAMEncoder, PointPromptedMaskHead]:
-    return SAMEncoder(mala_rank=4, frozen=True, **SIZES), PointPromptedMaskHead()
+    return SAMEncoder(adapter_rank=4, frozen=True, **SIZES), PointPromptedMaskHead()
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_every_weight_is_loaded_and_the_others_stay(parts: tuple, sam: dict, tmp
 def test_weights_of_another_size_are_refused(
     parts: tuple, sam: dict, tmp_path: Path, changed: dict, message: str
 ):
-    encoder = SAMEncoder(mala_rank=4, frozen=True, **{**SIZES, **changed})
+    encoder = SAMEncoder(adapter_rank=4, frozen=True, **{**SIZES, **changed})
     with pytest.raises(UserError, match=message):
         load_sam_weights(encoder, parts[1], save(sam, tmp_path))
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.modeling.mask_head import LOSS_NAMES
+from cfrsam_d2.modeling.mask_head.fusion import Concatenation
+from cfrsam_d2.modeling.mask_head.refiners import MLP
 from cfrsam_d2.modeling.meta_arch import CFRSAM
 
 
@@ -47,7 +48,7 @@ def assert_same(ours: Instances, theirs: Instances) -> None:
 def test_training_gives_all_losses_and_reaches_all_that_trains():
     model = tiny_cfrsam().train()
     losses = model(batch(((64, 64), [(8, 8), (32, 32)]), ((64, 64), [(10, 34)])))
-    assert tuple(sorted(losses)) == tuple(sorted(LOSS_NAMES))
+    assert list(losses) == model.mask_head.loss_names
     assert set(losses) == {
         "loss_initial_focal",
         "loss_initial_dice",
@@ -100,7 +101,7 @@ def test_a_batch_without_prompts_is_skipped(images: list):
     optimizer.zero_grad()
     before = copy.deepcopy(model.state_dict())
     losses = model(batch(*images))
-    assert set(losses) == set(LOSS_NAMES)
+    assert list(losses) == model.mask_head.loss_names
     assert all(loss == 0 for loss in losses.values())
     sum(losses.values()).backward()
     optimizer.step()
@@ -351,6 +352,8 @@ def test_windows_that_do_not_advance_are_refused(overlap: int):
         ({"final_mask": "best"}, r"FINAL_MASK is 'best': choose one of \('refined', 'initial'\)"),
         ({"crop_sizes": (64, 30)}, r"CROP_SIZES is \[64, 30\]: give positive multiples of 4"),
         ({"crop_sizes": (0,)}, r"CROP_SIZES is \[0\]: give positive multiples of 4"),
+        ({"fusion": "sum"}, r"FUSION is 'sum': choose one of HMFM, last, add, average, concaten"),
+        ({"refinement": "None"}, r"REFINEMENT is 'None': choose one of BGMR, none, MLP, BGMR-with"),
     ],
 )
 def test_bad_settings_of_the_mask_head_are_refused(head: dict, message: str):
@@ -367,7 +370,7 @@ def cfg() -> CfgNode:
     learner.DEPTHS, learner.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
     learner.PRETRAINED, learner.HIDDEN_DIM, learner.SUPPRESSION_RADIUS = False, 16, 40.0
     sam = cfg.MODEL.SAM
-    sam.EMBED_DIM, sam.DEPTH, sam.NUM_HEADS, sam.MALA_RANK = 48, 4, 3, 8
+    sam.EMBED_DIM, sam.DEPTH, sam.NUM_HEADS, sam.ADAPTER_RANK = 48, 4, 3, 8
     sam.GLOBAL_ATTN_INDEXES = [1, 3]
     return cfg
 
@@ -381,6 +384,7 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     head = cfg.MODEL.MASK_HEAD
     head.FOCAL_WEIGHT, head.BOUNDARY_WEIGHT, head.CROP_SIZES = 2.0, 3.0, [64, 32]
     head.CROP_HALO, head.PROMPTS_PER_CHUNK, head.FINAL_MASK = 8, 5, "initial"
+    head.FUSION, head.REFINEMENT = "concatenate", "MLP"
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [10.0, 20.0, 30.0], [1.0, 2.0, 4.0]
     model = build_model(cfg)
     assert isinstance(model, CFRSAM)
@@ -393,6 +397,8 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     assert model.mask_head.crop_sizes == [32, 64]
     assert (model.mask_head.crop_halo, model.mask_head.prompts_per_chunk) == (8, 5)
     assert model.mask_head.final_mask == "initial"
+    assert isinstance(model.mask_head.fusion, Concatenation)
+    assert isinstance(model.mask_head.bgmr, MLP)
     normalised = model.normalize(torch.full((3, 4, 5), 34, dtype=torch.uint8))
     assert normalised[:, 0, 0].tolist() == [24, 7, 1]
     assert not any("pixel" in name for name in model.state_dict())
@@ -488,12 +494,12 @@ def test_losses_take_the_configured_weights():
         return {name: each.item() for name, each in model(batch(((64, 64), [(8, 8)]))).items()}
 
     plain, heavy = losses(), losses(focal_weight=40.0, boundary_weight=1.0)
-    factors = {name: heavy[name] / plain[name] for name in LOSS_NAMES}
+    factors = {name: heavy[name] / plain[name] for name in plain}
     assert factors == pytest.approx(
         {
             name: {"loss_initial_focal": 2, "loss_refined_focal": 2, "loss_boundary": 100}.get(
                 name, 1
             )
-            for name in LOSS_NAMES
+            for name in plain
         }
     )

@@ -11,6 +11,7 @@ from torch import nn
 
 from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.modeling.sam import SAMEncoder
+from cfrsam_d2.modeling.sam.static_mala import StaticMALA
 
 
 @pytest.fixture
@@ -138,8 +139,9 @@ def test_every_config_key_reaches_the_encoder():
     cfg = get_cfg()
     add_cfrsam_config(cfg)
     node = cfg.MODEL.SAM
-    node.EMBED_DIM, node.DEPTH, node.NUM_HEADS, node.MALA_RANK = 32, 5, 4, 6
+    node.EMBED_DIM, node.DEPTH, node.NUM_HEADS, node.ADAPTER_RANK = 32, 5, 4, 6
     node.GLOBAL_ATTN_INDEXES, node.WINDOW_SIZE, node.FREEZE = [0], 7, False
+    node.ADAPTER = "StaticMALA"
     encoder = build_backbone(cfg)
     assert isinstance(encoder, SAMEncoder)
     assert encoder.vit.pos_embed.shape == (1, 64, 64, 32)
@@ -147,5 +149,6 @@ def test_every_config_key_reaches_the_encoder():
     assert encoder.vit.blocks[0].attn.num_heads == 4
     assert len(encoder.adapters) == 5
     assert encoder.adapters[0]["attn"].down.out_features == 6
+    assert isinstance(encoder.adapters[0]["attn"], StaticMALA)
     assert encoder.vit.pos_embed.requires_grad
     assert encoder.size_divisibility == 16

@@ -17,7 +17,7 @@ TINY_ENCODER = {
     "num_heads": 3,
     "global_attn_indexes": [1, 3],
     "window_size": 14,
-    "mala_rank": 8,
+    "adapter_rank": 8,
     "frozen": True,
 }
 

@@ -1,6 +1,7 @@
 """The published sizes come out, of either encoder; and so they do on the command line."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ from torchvision.ops import deform_conv2d
 
 from cfrsam_d2.analysis import Cost, analyze_model
 from cfrsam_d2.engine import load_config
+from cfrsam_d2.evaluation.paper import TRAINABLE
 from cfrsam_d2.modeling.mask_head import layers
-from tools import analyze_model as tool
+from cfrsam_d2.modeling.sam.adapters import ADAPTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
+sys.path.insert(0, str(ROOT / "tools"))
+import analyze_model as tool  # noqa: E402
 
 
 def analyze(config: str) -> dict[str, Cost]:
@@ -38,13 +42,13 @@ def assert_parameters(costs: dict[str, Cost], total: str, trainable: str, mala: 
     assert millions(stage1.parameters, 2) == millions(stage1.trainable, 2) == "55.11"
     assert millions(stage2.parameters, 2) == total
     assert millions(stage2.trainable, 2) == trainable
-    assert millions(costs["stage2.encoder.mala"].parameters, 3) == mala
-    assert costs["stage2.encoder"].trainable == costs["stage2.encoder.mala"].parameters
+    assert millions(costs["stage2.encoder.adapters"].parameters, 3) == mala
+    assert costs["stage2.encoder"].trainable == costs["stage2.encoder.adapters"].parameters
     assert costs["stage2.encoder.neck"].trainable == 0
     assert costs["stage2.mask_head.prompt_encoder"].trainable == 0
     assert millions(costs["stage2.mask_head.mask_decoder"].trainable, 3) == "4.058"
-    assert millions(costs["stage2.mask_head.hmfm"].trainable, 3) == "0.264"
-    refinement = costs["stage2.mask_head.deep_branch"] + costs["stage2.mask_head.bgmr"]
+    assert millions(costs["stage2.mask_head.fusion"].trainable, 3) == "0.264"
+    refinement = costs["stage2.mask_head.deep_branch"] + costs["stage2.mask_head.refiner"]
     assert millions(refinement.trainable, 3) == "0.251"
 
 
@@ -76,7 +80,7 @@ def test_both_stages_add_up_to_the_paper(vit_b: dict[str, Cost]) -> None:
 def test_refinement_is_most_of_the_work_with_many_nuclei(vit_b: dict[str, Cost]) -> None:
     bgmr, stage2 = (
         vit_b[part].macs + 24 * vit_b[part].macs_per_further_nucleus
-        for part in ("stage2.mask_head.bgmr", "stage2")
+        for part in ("stage2.mask_head.refiner", "stage2")
     )
     assert bgmr / stage2 == pytest.approx(0.65, abs=0.005)
 
@@ -99,7 +103,7 @@ def test_deformable_convolution_counts_as_little_as_torchvisions(
 
     monkeypatch.setattr(layers, "deform_conv3x3", torchvisions)
     small = analyze("quickstart/cfrsam.yaml")  # its BGMR is that of any encoder
-    assert small["stage2.mask_head.bgmr"] == vit_b["stage2.mask_head.bgmr"]
+    assert small["stage2.mask_head.refiner"] == vit_b["stage2.mask_head.refiner"]
 
 
 def test_json_of_four_levels(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +124,117 @@ def test_table() -> None:
     cost = Cost(parameters=8_276_000, trainable=0, macs=40_578_000_000, macs_per_further_nucleus=0)
     *_, row = tool.as_table({"stage2": cost}).splitlines()
     assert row.split() == ["stage2", "8.276", "0.000", "40.578", "0.000"]
+
+
+def test_parts_that_an_ablation_lacks_are_left_out() -> None:
+    sizes = ["MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.DEPTH", "4", "MODEL.SAM.NUM_HEADS", "3"]
+    config = str(CONFIGS / "ablations" / "finetune_head.yaml")
+    costs = analyze_model(load_config(config, sizes))
+    decoder = costs["stage2.mask_head.mask_decoder"]
+    assert costs["stage2"].trainable == decoder.trainable == decoder.parameters
+    assert costs["stage2.encoder.adapters"] == costs["stage2.mask_head.fusion"] == Cost(0, 0, 0, 0)
+    assert not {"stage2.mask_head.deep_branch", "stage2.mask_head.refiner"} & costs.keys()
+    assert costs["stage2"].macs > costs["stage2.encoder"].macs > 0
+
+
+def test_multiply_adds_of_what_takes_the_place_of_mala_and_bgmr() -> None:
+    overrides = [
+        *("MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.DEPTH", "4", "MODEL.SAM.NUM_HEADS", "3"),
+        *("MODEL.SAM.GLOBAL_ATTN_INDEXES", "[0, 1, 2, 3]", "MODEL.SAM.ADAPTER", "LoRA"),
+    ]
+    costs = analyze_model(load_config(str(CONFIGS / "ablations" / "bgmr_mlp.yaml"), overrides))
+    cells, quarter = 16**2, 64**2
+    assert costs["stage2.encoder.adapters"].macs == 4 * cells * 2 * (48 * 64 + 64 * 48)
+    mlp = costs["stage2.mask_head.refiner"]
+    products = quarter * (64 * 256 + 256 * 256 + 256)
+    assert mlp.macs == mlp.macs_per_further_nucleus  # nothing of it is once an image
+    assert mlp.macs == pytest.approx(products, rel=1e-2)  # up-sampling counts, too
+
+
+@pytest.fixture(scope="module")
+def compared() -> dict[str, dict]:
+    return tool.compare_with_paper([])
+
+
+def test_all_ablations_have_the_papers_size_or_a_reason(compared: dict[str, dict]) -> None:
+    ablations = {f"ablations/{path.stem}" for path in (CONFIGS / "ablations").glob("*.yaml")}
+    assert compared.keys() == {"cfrsam_b", "cfrsam_h", *ablations}
+    assert TRAINABLE.keys() <= compared.keys()
+    assert tool.NOTES.keys() <= compared.keys()
+    for name, each in compared.items():
+        if each["paper"] is None:
+            assert each["note"], name
+        else:
+            assert each["paper"] == pytest.approx(1e6 * TRAINABLE[name])
+            assert abs(each["trainable"] - each["paper"]) <= 1e5 or each["note"], name
+
+
+def test_sizes_of_all_ablations(compared: dict[str, dict]) -> None:
+    sizes = {name.removeprefix("ablations/"): each["trainable"] for name, each in compared.items()}
+    assert {name: millions(size, 2) for name, size in sizes.items()} == {
+        **dict.fromkeys(
+            ("cfrsam_b", "bgmr_without_boundary", "nuclei_20", "nuclei_30", "nuclei_35"), "8.28"
+        ),
+        "cfrsam_h": "18.80",
+        "finetune_full": "93.73",
+        "finetune_head": "4.06",
+        "mala_none": "4.57",
+        "mala_static": "7.25",
+        "mala_static_large": "8.80",
+        "adapter_houlsby": "6.95",
+        "adapter_houlsby_matched": "8.28",
+        "adapter_lora": "6.93",
+        "rank_16": "5.55",
+        "rank_32": "6.45",
+        "rank_128": "12.08",
+        "hmfm_none": "8.01",
+        "hmfm_add": "8.01",
+        "hmfm_average": "8.01",
+        "hmfm_concatenate": "8.27",
+        "bgmr_none": "8.02",
+        "bgmr_mlp": "8.27",
+        "bgmr_without_mcbe": "8.27",
+        "bgmr_without_bgff": "8.26",
+    }
+
+
+def test_no_rank_of_houlsbys_adapter_is_nearer_to_mala() -> None:
+    def size(adapter: str, rank: int) -> int:
+        return sum(each.numel() for each in ADAPTERS[adapter].build(768, rank).parameters())
+
+    differences = {rank: abs(size("Houlsby", rank) - size("MALA", 64)) for rank in (99, 100, 101)}
+    assert min(differences, key=differences.get) == 100
+
+
+def test_all_on_the_command_line(
+    compared: dict[str, dict], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tool, "compare_with_paper", lambda overrides: compared)
+    tool.main(["--all", "--json"])
+    assert json.loads(capsys.readouterr().out) == compared
+    tool.main(["--all"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["ablations/rank_128", "12.08", "12.1", "-0.02"] in rows
+    assert ["ablations/nuclei_20", "8.28", "the", "model", "of", "cfrsam_b"] in rows
+    note = ["the", "published", "code", "has", "18.80", "M,", "too"]
+    assert ["cfrsam_h", "18.80", "19.1", "-0.30", *note] in rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--all", "--config-file", "x.yaml"], "--config-file: not allowed with argument --all"),
+        ([], "one of the arguments --config-file --all is required"),
+        (["--all", "MODEL.SAM.ADAPTER", "Lora"], "MODEL.SAM.ADAPTER is 'Lora': choose one of MALA"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        tool.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_missing_config_is_named(capsys: pytest.CaptureFixture[str]) -> None:

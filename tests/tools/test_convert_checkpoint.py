@@ -45,8 +45,9 @@ def sizes(fixtures: Path) -> list[str]:
     manifest = json.loads((fixtures / "manifest.json").read_text())
     stage1, stage2 = manifest["stage1_tiny.npz"], manifest["stage2_tiny_128.npz"]
     learner, sam = "MODEL.PROMPT_LEARNER.", "MODEL.SAM."
-    names = ("embed_dim", "depth", "num_heads", "global_attn_indexes", "window_size", "mala_rank")
+    names = ("embed_dim", "depth", "num_heads", "global_attn_indexes", "window_size")
     values = {sam + name.upper(): stage2[name] for name in names}
+    values[sam + "ADAPTER_RANK"] = stage2["mala_rank"]
     names = ("dims", "depths", "hidden_dim", "num_classes", "num_levels", "anchor_stride")
     values |= {learner + name.upper(): stage1[name] for name in names}
     values |= {learner + "PRETRAINED": False, "MODEL.DEVICE": "cpu"}

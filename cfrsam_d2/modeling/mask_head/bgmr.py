@@ -96,6 +96,8 @@ class BoundaryRefinement(nn.Module):
 class BGMR(nn.Module):
     """From mask features at a quarter of the size to refined and boundary logits (3.6)."""
 
+    outputs: tuple[str, ...] = ("refined", "boundary")  # what `forward` gives, in order
+
     def __init__(self, channels: int = 32) -> None:
         super().__init__()
         half = channels // 2
@@ -119,13 +121,17 @@ class BGMR(nn.Module):
             nn.Conv2d(half, 1, kernel_size=1),
         )
 
+    def detail(self, images: torch.Tensor) -> torch.Tensor:
+        """D, once an image. Args: normalised images (B, 3, H, W). Returns: (B, 32, H, W)."""
+        return self.mcbe(images)
+
     def forward(
         self, detail: torch.Tensor, mask_features: torch.Tensor, deep_features: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Refine R nuclei, each in its own frame or crop.
 
         Args:
-            detail: D of each nucleus's image, from `mcbe`, (R, 32, H, W).
+            detail: D of each nucleus's image, (R, 32, H, W).
             mask_features: U, the decoder's up-scaled embedding, (R, 32, H/4, W/4).
             deep_features: G of each nucleus's image, (R, 32, H/4, W/4).
 

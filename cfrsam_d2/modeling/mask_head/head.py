@@ -12,20 +12,17 @@ from detectron2.config import CfgNode, configurable
 from torch import nn
 
 from ...errors import UserError
+from ..choices import choose
 from ..prompt_geometry import centers
-from .bgmr import BGMR
-from .decoding import EMBED_DIM, build_mask_decoder, build_prompt_encoder, decode_points
+from .decoding import EMBED_DIM, PATCH_SIZE, build_mask_decoder, build_prompt_encoder, decode_points
 from .deep_branch import deep_branch
-from .hmfm import HMFM
+from .fusion import FUSIONS
 from .losses import boundary_bce, boundary_map, mask_losses
+from .refiners import REFINERS
 from .refining import refine
 from .windows import ALIGNMENT, CropLadder, nucleus_boxes
 
 FINAL_MASKS = ("refined", "initial")
-LOSS_NAMES = (
-    *(f"loss_{mask}_{term}" for mask in FINAL_MASKS for term in ("focal", "dice", "iou")),
-    "loss_boundary",
-)
 
 
 @dataclass
@@ -34,13 +31,13 @@ class ImageMaps:
 
     Attributes:
         embeddings: the fused levels, (B, C, h, w).
-        detail: D of MCBE, (B, 32, H, W).
-        deep_features: G of the deep branch, (B, 32, H/4, W/4).
+        detail: D of the refiner, (B, 32, H, W); None where nothing refines.
+        deep_features: G of the deep branch, (B, 32, H/4, W/4); None where nothing refines.
     """
 
     embeddings: torch.Tensor
-    detail: torch.Tensor
-    deep_features: torch.Tensor
+    detail: torch.Tensor | None = None
+    deep_features: torch.Tensor | None = None
 
 
 @dataclass
@@ -51,7 +48,8 @@ class MaskPredictions:
         low_res_logits: (R, H/4, W/4).
         initial_logits: the same at full size, (R, H, W).
         pred_iou: estimated IoU, (R,).
-        refined_logits, boundary_logits: (R, H, W); None where the initial masks are final.
+        refined_logits, boundary_logits: (R, H, W); None where the initial masks are final or the
+            refiner gives none.
     """
 
     low_res_logits: torch.Tensor
@@ -70,7 +68,10 @@ class PointPromptedMaskHead(nn.Module):
         crop_sizes: sides in px of the crops that BGMR refines, ascending; none: full frame.
         crop_halo: px of context around a nucleus in its crop.
         prompts_per_chunk: prompts decoded at once in inference.
-        final_mask: "refined", or "initial" to return the decoder's own masks.
+        final_mask: "refined", or "initial" to return the decoder's own masks; these they are, too,
+            where nothing refines.
+        fusion: what makes one map of the encoder's levels, one of `FUSIONS`.
+        refinement: what refines the initial masks, one of `REFINERS`.
     """
 
     @configurable
@@ -83,6 +84,8 @@ class PointPromptedMaskHead(nn.Module):
         crop_halo: int = 24,
         prompts_per_chunk: int = 16,
         final_mask: str = "refined",
+        fusion: str = "HMFM",
+        refinement: str = "BGMR",
     ) -> None:
         super().__init__()
         if final_mask not in FINAL_MASKS:
@@ -94,17 +97,21 @@ class PointPromptedMaskHead(nn.Module):
                 f"MODEL.MASK_HEAD.CROP_SIZES is {list(crop_sizes)}: give positive multiples of "
                 f"{ALIGNMENT} px."
             )
-        self.fusion = HMFM(EMBED_DIM)
+        build_refiner = choose(REFINERS, refinement, "MODEL.MASK_HEAD.REFINEMENT")
+        self.fusion = choose(FUSIONS, fusion, "MODEL.MASK_HEAD.FUSION")(EMBED_DIM)
         self.prompt_encoder = build_prompt_encoder()
         self.mask_decoder = build_mask_decoder()
-        self.deep_branch = deep_branch(EMBED_DIM)
-        self.bgmr = BGMR()
+        self.deep_branch = deep_branch(EMBED_DIM) if build_refiner else None
+        self.bgmr = build_refiner() if build_refiner else None  # or what is in its place
+        outputs = ("initial", *(self.bgmr.outputs if build_refiner else ()))
+        self.masks = tuple(name for name in FINAL_MASKS if name in outputs)
+        self.finds_boundaries = "boundary" in outputs
         self.focal_weight = focal_weight
         self.boundary_weight = boundary_weight
         self.crop_sizes = sorted(crop_sizes)
         self.crop_halo = crop_halo
         self.prompts_per_chunk = prompts_per_chunk
-        self.final_mask = final_mask
+        self.final_mask = final_mask if final_mask in self.masks else "initial"
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -116,7 +123,16 @@ class PointPromptedMaskHead(nn.Module):
             "crop_halo": node.CROP_HALO,
             "prompts_per_chunk": node.PROMPTS_PER_CHUNK,
             "final_mask": node.FINAL_MASK,
+            "fusion": node.FUSION,
+            "refinement": node.REFINEMENT,
         }
+
+    @property
+    def loss_names(self) -> list[str]:
+        """The names of what `losses` returns."""
+        terms = ("focal", "dice", "iou")
+        names = [f"loss_{mask}_{term}" for mask in self.masks for term in terms]
+        return [*names, "loss_boundary"] if self.finds_boundaries else names
 
     def losses(
         self,
@@ -139,14 +155,15 @@ class PointPromptedMaskHead(nn.Module):
         predictions = self.predict(maps, prompts, prompt_image, gt_masks)
         targets = gt_masks.to(images.dtype)
         losses = {}
-        for name in FINAL_MASKS:
+        for name in self.masks:
             logits = getattr(predictions, f"{name}_logits")
             terms = mask_losses(logits, targets, predictions.pred_iou)
             losses[f"loss_{name}_focal"] = self.focal_weight * terms["focal"]
             losses[f"loss_{name}_dice"] = terms["dice"]
             losses[f"loss_{name}_iou"] = terms["iou"]
-        boundary = boundary_bce(predictions.boundary_logits, boundary_map(targets))
-        losses["loss_boundary"] = self.boundary_weight * boundary
+        if self.finds_boundaries:
+            boundary = boundary_bce(predictions.boundary_logits, boundary_map(targets))
+            losses["loss_boundary"] = self.boundary_weight * boundary
         return losses
 
     def inference(
@@ -187,7 +204,9 @@ class PointPromptedMaskHead(nn.Module):
     def encode(self, images: torch.Tensor, features: dict[str, torch.Tensor]) -> ImageMaps:
         """What the prompts of an image share; arguments as for `losses`."""
         embeddings = self.fusion(list(features.values()))
-        return ImageMaps(embeddings, self.bgmr.mcbe(images), self.deep_branch(embeddings))
+        if self.bgmr is None:
+            return ImageMaps(embeddings)
+        return ImageMaps(embeddings, self.bgmr.detail(images), self.deep_branch(embeddings))
 
     def predict(
         self,
@@ -204,13 +223,13 @@ class PointPromptedMaskHead(nn.Module):
         coarse = decode_points(
             self.prompt_encoder, self.mask_decoder, maps.embeddings, prompts, prompt_image
         )
-        frame_size = tuple(maps.detail.shape[-2:])
+        frame_size = tuple(PATCH_SIZE * cells for cells in maps.embeddings.shape[-2:])
         initial_logits = F.interpolate(
             coarse.logits[:, None], frame_size, mode="bilinear", align_corners=False
         ).squeeze(1)
         predictions = MaskPredictions(coarse.logits, initial_logits, coarse.pred_iou)
-        if self.training or self.final_mask == "refined":
-            predictions.refined_logits, predictions.boundary_logits = refine(
+        if self.bgmr is not None and (self.training or self.final_mask == "refined"):
+            refined = refine(
                 self.bgmr,
                 maps.detail,
                 maps.deep_features,
@@ -222,4 +241,6 @@ class PointPromptedMaskHead(nn.Module):
                 CropLadder(self.crop_sizes, frame_size, self.crop_halo),
                 enlarge=gt_masks is None,
             )
+            for name, logits in zip(self.bgmr.outputs, refined, strict=True):
+                setattr(predictions, f"{name}_logits", logits)
         return predictions

@@ -1,12 +1,12 @@
-"""Run BGMR on a window around each nucleus, and lay the result back into the frame.
+"""Run BGMR, or what is in its place, on a window around each nucleus, and lay the result back.
 
 R nuclei, H×W px of the frame.
 """
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from .bgmr import BGMR
 from .windows import ALIGNMENT, CropLadder, crop
 
 # Logit of what lies outside a nucleus's window: background beyond doubt.
@@ -14,7 +14,7 @@ OUTSIDE_LOGIT = -20.0
 
 
 def refine(
-    bgmr: BGMR,
+    refiner: nn.Module,
     detail: torch.Tensor,
     deep_features: torch.Tensor,
     mask_features: torch.Tensor,
@@ -23,12 +23,12 @@ def refine(
     ladder: CropLadder,
     *,
     enlarge: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Refined and boundary logits at full frame, each (R, H, W).
+) -> tuple[torch.Tensor, ...]:
+    """The logits that the refiner gives, the refined ones first, at full frame: each (R, H, W).
 
     Args:
-        bgmr: the module.
-        detail: D of each image, (B, 32, H, W).
+        refiner: BGMR, or what is in its place.
+        detail: D of each image, from the refiner's `detail`, (B, 32, H, W).
         deep_features: G of each image, (B, 32, H/4, W/4).
         mask_features: U of each nucleus, (R, 32, H/4, W/4).
         prompt_image: index of each nucleus's image, (R,).
@@ -37,7 +37,7 @@ def refine(
         enlarge: refine a nucleus again in a larger window if its mask reaches the window's edge.
     """
     rungs = ladder.rungs(boxes)
-    refined, boundary = [None] * len(boxes), [None] * len(boxes)
+    laid = [()] * len(boxes)  # of each nucleus, its logits of each kind
     for rung, (height, width) in enumerate(ladder.sizes):
         nuclei = (rungs == rung).nonzero().squeeze(1)
         if len(nuclei) == 0:
@@ -45,17 +45,18 @@ def refine(
         corners = ladder.windows(boxes[nuclei], rung)
         images = prompt_image[nuclei]
         quarter = (corners // ALIGNMENT, (height // ALIGNMENT, width // ALIGNMENT))
-        refined_crops, boundary_crops = bgmr(
+        outputs = refiner(
             crop(detail, images, corners, (height, width)),
             crop(mask_features, nuclei, *quarter),
             crop(deep_features, images, *quarter),
         )
         for i, nucleus in enumerate(nuclei.tolist()):
-            refined[nucleus] = _lay_back(refined_crops[i], corners[i], ladder.frame_size)
-            boundary[nucleus] = _lay_back(boundary_crops[i], corners[i], ladder.frame_size)
+            laid[nucleus] = [
+                _lay_back(logits[i], corners[i], ladder.frame_size) for logits in outputs
+            ]
         if enlarge:
-            rungs[nuclei] += _reach_edge(refined_crops > 0, corners, ladder.frame_size)
-    return torch.stack(refined), torch.stack(boundary)
+            rungs[nuclei] += _reach_edge(outputs[0] > 0, corners, ladder.frame_size)
+    return tuple(torch.stack(logits) for logits in zip(*laid, strict=True))
 
 
 def _lay_back(logits: torch.Tensor, corner: torch.Tensor, frame_size: tuple[int, int]):

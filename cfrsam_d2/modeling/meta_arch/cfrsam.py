@@ -21,7 +21,7 @@ from ...checkpoint.checkpointer import load_weights
 from ...checkpoint.frozen import parts_from_files
 from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
-from ..mask_head import LOSS_NAMES, PointPromptedMaskHead
+from ..mask_head import PointPromptedMaskHead
 from ..prompts import draw_nuclei, prompt_source, prompts_of
 from ..rescaling import rescale_to_input
 from ..segmenting import NucleusMasks, pad_for_encoder, segment_images
@@ -185,7 +185,7 @@ class CFRSAM(nn.Module):
         zero = torch.zeros((), device=self.device, requires_grad=True)
         if comm.get_world_size() > 1:
             zero = sum(0 * each.sum() for each in self.parameters() if each.requires_grad)
-        return {name: zero.clone() for name in LOSS_NAMES}
+        return {name: zero.clone() for name in self.mask_head.loss_names}
 
     def inference(self, images: list[Tensor]) -> list[Instances]:
         """Segment normalised images (3, H, W) of any sizes."""

@@ -14,7 +14,9 @@ from detectron2.modeling.backbone import Backbone
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from .mala import MALA
+from ...errors import UserError
+from ..choices import choose
+from .adapters import ADAPTERS
 
 PATCH_SIZE = 16  # px
 PRETRAINED_IMAGE_SIZE = 1024  # px; sets the lengths of SAM's position tables
@@ -22,17 +24,12 @@ NECK_CHANNELS = 256
 NUM_LEVELS = 4
 
 
-def _adapt(adapter: nn.Module, module: nn.Module, args: tuple, output: torch.Tensor):
-    """Forward hook: the adapted output takes the place of the module's own."""
-    return adapter(output)
-
-
 @BACKBONE_REGISTRY.register()
 class SAMEncoder(Backbone):
-    """SAM's ViT with two adapters a block, giving four levels through SAM's one neck.
+    """SAM's ViT with adapters in its blocks, giving four levels through SAM's one neck.
 
-    The ViT is `segment_anything`'s, untouched: adapters hang on the outputs of each block's
-    attention (inside its windows, padding included) and of the block itself.
+    The ViT is `segment_anything`'s, untouched: adapters hang on outputs of its submodules. MALA's
+    hang on each block's attention (inside its windows, padding included) and on the block itself.
 
     Args:
         embed_dim: D.
@@ -40,8 +37,9 @@ class SAMEncoder(Backbone):
         num_heads: attention heads; divides `embed_dim`.
         global_attn_indexes: blocks that attend over the whole map; the others in windows.
         window_size: side of the attention windows in cells.
-        mala_rank: rank of the adapters.
+        adapter_rank: rank of the adapters, at least 1.
         frozen: whether SAM's own weights stay as they are.
+        adapter: their kind, one of `ADAPTERS`.
     """
 
     @configurable
@@ -53,10 +51,14 @@ class SAMEncoder(Backbone):
         num_heads: int,
         global_attn_indexes: list[int],
         window_size: int,
-        mala_rank: int,
+        adapter_rank: int,
         frozen: bool,
+        adapter: str = "MALA",
     ) -> None:
         super().__init__()
+        if adapter_rank < 1:
+            raise UserError(f"MODEL.SAM.ADAPTER_RANK is {adapter_rank}: give 1 or more.")
+        kind = choose(ADAPTERS, adapter, "MODEL.SAM.ADAPTER")
         self.vit = ImageEncoderViT(
             img_size=PRETRAINED_IMAGE_SIZE,
             patch_size=PATCH_SIZE,
@@ -71,13 +73,14 @@ class SAMEncoder(Backbone):
         )
         self.vit.requires_grad_(not frozen)
         self.adapters = nn.ModuleList(
-            nn.ModuleDict({"attn": MALA(embed_dim, mala_rank), "block": MALA(embed_dim, mala_rank)})
+            nn.ModuleDict({name: kind.build(embed_dim, adapter_rank) for name in kind.places})
             for _ in range(depth)
         )
         for block, adapters in zip(self.vit.blocks, self.adapters, strict=True):
-            # A partial, not a closure: a deep copy of the encoder then hooks its own adapters.
-            block.attn.register_forward_hook(partial(_adapt, adapters["attn"]))
-            block.register_forward_hook(partial(_adapt, adapters["block"]))
+            for name, place in kind.places.items():
+                # A partial, not a closure: a deep copy of the encoder then hooks its own adapters.
+                hook = partial(kind.hook, adapters[name])
+                block.get_submodule(place).register_forward_hook(hook)
         step = depth // NUM_LEVELS
         self._level_depths = (step, depth // 2, 3 * step, depth)  # blocks, counted from 1
         self._out_features = [f"level{i}" for i in range(NUM_LEVELS)]
@@ -93,8 +96,9 @@ class SAMEncoder(Backbone):
             "num_heads": node.NUM_HEADS,
             "global_attn_indexes": node.GLOBAL_ATTN_INDEXES,
             "window_size": node.WINDOW_SIZE,
-            "mala_rank": node.MALA_RANK,
+            "adapter_rank": node.ADAPTER_RANK,
             "frozen": node.FREEZE,
+            "adapter": node.ADAPTER,
         }
 
     @property
