@@ -45,7 +45,7 @@ class CropLadder:
 
 
 def nucleus_boxes(masks: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """The smallest box around each point (R, 2), with it in its middle, that holds a mask (R, H, W).
+    """The smallest box that holds a mask (R, H, W) and has its point (R, 2) in the middle.
 
     The point is known in training and in inference, and the same for both: were it the mask that
     lies in the middle, training would give away where a nucleus is.
