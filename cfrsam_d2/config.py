@@ -94,7 +94,7 @@ def _add_mask_head_keys(cfg: CN) -> None:
     # BGMR's size), "BGMR-without-MCBE", "BGMR-without-BGFF".
     node.REFINEMENT = "BGMR"
     # Sides in px of the crops that BGMR refines, smallest first; each nucleus takes the first that
-    # holds its initial mask with the halo. Empty: every nucleus at full frame.
+    # holds its initial mask with the halo, its prompt in the middle. Empty: all at full frame.
     node.CROP_SIZES = []
     node.CROP_HALO = 24  # px of context kept around the initial mask; BGMR's receptive field
     node.PROMPTS_PER_CHUNK = 16  # prompts decoded at once in inference; bounds memory

@@ -217,8 +217,9 @@ class PointPromptedMaskHead(nn.Module):
     ) -> MaskPredictions:
         """Logits of R prompts, R at least 1; arguments as for `losses`.
 
-        With `gt_masks` (training) crops are laid around the nuclei; without, around the initial
-        masks, and a refined mask that reaches its crop's edge is refined again in a larger one.
+        Crops have the prompt in their middle. With `gt_masks` (training) they hold the nucleus;
+        without, the initial mask, and a refined mask that reaches its crop's edge is refined again
+        in a larger one.
         """
         coarse = decode_points(
             self.prompt_encoder, self.mask_decoder, maps.embeddings, prompts, prompt_image
