@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cfrsam_d2.modeling.boxes import mask_boxes
-from cfrsam_d2.modeling.mask_head.windows import CropLadder, crop, nucleus_boxes
+from cfrsam_d2.modeling.mask_head.windows import CropLadder, nucleus_boxes
 
 
 def boxes(*rows: tuple[int, int, int, int]) -> torch.Tensor:
@@ -107,11 +107,3 @@ def test_boxes_of_masks():
     masks[1, 5, 0] = True
     assert mask_boxes(masks).tolist() == [[2, 1, 8, 5], [0, 5, 1, 6], [0, 0, 8, 6]]
     assert mask_boxes(masks[:0]).shape == (0, 4)
-
-
-def test_crops_come_from_their_own_map_and_place():
-    maps = torch.arange(2 * 1 * 8 * 10).view(2, 1, 8, 10)
-    crops = crop(maps, torch.tensor([1, 0]), torch.tensor([[4, 0], [0, 3]]), (5, 6))
-    assert crops.shape == (2, 1, 5, 6)
-    assert torch.equal(crops[0], maps[1, :, 0:5, 4:10])
-    assert torch.equal(crops[1], maps[0, :, 3:8, 0:6])

@@ -4,10 +4,10 @@ R nuclei, H×W px of the frame.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from .windows import ALIGNMENT, CropLadder, crop
+from .crops import crop, paste
+from .windows import ALIGNMENT, CropLadder
 
 # Logit of what lies outside a nucleus's window: background beyond doubt.
 OUTSIDE_LOGIT = -20.0
@@ -37,7 +37,7 @@ def refine(
         enlarge: refine a nucleus again in a larger window if its mask reaches the window's edge.
     """
     rungs = ladder.rungs(boxes)
-    laid = [()] * len(boxes)  # of each nucleus, its logits of each kind
+    frames, places, count = [], torch.zeros_like(rungs), 0  # of all windows; each nucleus's last
     for rung, (height, width) in enumerate(ladder.sizes):
         nuclei = (rungs == rung).nonzero().squeeze(1)
         if len(nuclei) == 0:
@@ -50,20 +50,12 @@ def refine(
             crop(mask_features, nuclei, *quarter),
             crop(deep_features, images, *quarter),
         )
-        for i, nucleus in enumerate(nuclei.tolist()):
-            laid[nucleus] = [
-                _lay_back(logits[i], corners[i], ladder.frame_size) for logits in outputs
-            ]
+        frames.append([paste(each, corners, ladder.frame_size, OUTSIDE_LOGIT) for each in outputs])
+        places[nuclei] = torch.arange(count, count + len(nuclei), device=places.device)
+        count += len(nuclei)
         if enlarge:
             rungs[nuclei] += _reach_edge(outputs[0] > 0, corners, ladder.frame_size)
-    return tuple(torch.stack(logits) for logits in zip(*laid, strict=True))
-
-
-def _lay_back(logits: torch.Tensor, corner: torch.Tensor, frame_size: tuple[int, int]):
-    x, y = corner.tolist()
-    height, width = logits.shape
-    padding = (x, frame_size[1] - x - width, y, frame_size[0] - y - height)
-    return F.pad(logits, padding, value=OUTSIDE_LOGIT)
+    return tuple(torch.cat(of_kind)[places] for of_kind in zip(*frames, strict=True))
 
 
 def _reach_edge(masks: torch.Tensor, corners: torch.Tensor, frame_size: tuple[int, int]):

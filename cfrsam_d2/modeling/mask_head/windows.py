@@ -61,25 +61,3 @@ def nucleus_boxes(masks: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     reach = torch.maximum(pixels - boxes[:, :2], boxes[:, 2:] - 1 - pixels)  # (R, 2)
     reach = torch.where(masks.flatten(1).any(dim=1, keepdim=True), reach, 0)
     return torch.cat([pixels - reach, pixels + reach + 1], dim=1)
-
-
-def crop(maps: torch.Tensor, index: torch.Tensor, corners: torch.Tensor, size: tuple[int, int]):
-    """Cut one window a nucleus from its map.
-
-    Args:
-        maps: (n, C, h, w).
-        index: which map each nucleus is cut from, (R,).
-        corners: x0, y0 of each window in px of the maps, (R, 2).
-        size: (height, width) of all windows.
-
-    Returns:
-        (R, C, height, width).
-    """
-    height, width = size
-    separate = maps.unbind()  # a gradient of one crop then has the size of one map, not of all
-    return torch.stack(
-        [
-            separate[i][:, y : y + height, x : x + width]
-            for i, (x, y) in zip(index.tolist(), corners.tolist(), strict=True)
-        ]
-    )

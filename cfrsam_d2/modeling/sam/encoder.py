@@ -17,6 +17,7 @@ from torch import nn
 from ...errors import UserError
 from ..choices import choose
 from .adapters import ADAPTERS
+from .blocks import skip_padding
 
 PATCH_SIZE = 16  # px
 PRETRAINED_IMAGE_SIZE = 1024  # px; sets the lengths of SAM's position tables
@@ -28,8 +29,9 @@ NUM_LEVELS = 4
 class SAMEncoder(Backbone):
     """SAM's ViT with adapters in its blocks, giving four levels through SAM's one neck.
 
-    The ViT is `segment_anything`'s, untouched: adapters hang on outputs of its submodules. MALA's
-    hang on each block's attention (inside its windows, padding included) and on the block itself.
+    The ViT is `segment_anything`'s, its blocks without work for padding (see `blocks`): adapters
+    hang on outputs of its submodules. MALA's hang on each block's attention (inside its windows, as
+    much padding included as it reads) and on the block itself.
 
     Args:
         embed_dim: D.
@@ -71,6 +73,7 @@ class SAMEncoder(Backbone):
             window_size=window_size,
             global_attn_indexes=tuple(global_attn_indexes),
         )
+        skip_padding(self.vit)
         self.vit.requires_grad_(not frozen)
         self.adapters = nn.ModuleList(
             nn.ModuleDict({name: kind.build(embed_dim, adapter_rank) for name in kind.places})
