@@ -96,7 +96,8 @@ class UnpaddedBlock(Block):
         h, w = min(height, self.window_size), min(width, self.window_size)
         grid = (batch, height // h, width // w)
         windows = x.reshape(*grid[:2], h, grid[2], w, dim).transpose(2, 3).flatten(0, 2)
-        attended = self.attn(windows)[:, :h, :w]
+        # Contiguous: of a view, torch would project the cells row by row.
+        attended = self.attn(windows.contiguous())[:, :h, :w]
         return attended.unflatten(0, grid).transpose(2, 3).reshape(x.shape)
 
 
