@@ -7,7 +7,7 @@
 No weights are read and no data. Multiply-adds are those of a 256×256 image with one nucleus, and
 what each further nucleus adds, refined at full frame; deformable convolutions are not counted.
 --all puts the trainable parameters of stage 2 beside the paper's: of cfrsam_b, cfrsam_h and every
-config in configs/ablations/.
+config of stage 2 in configs/ablations/.
 """
 
 import argparse
@@ -37,6 +37,7 @@ NOTES = {
         "Table 8's count is not at hand",
     ),
     **dict.fromkeys((f"ablations/nuclei_{most}" for most in (20, 30, 35)), "the model of cfrsam_b"),
+    "ablations/prompt_box/cfrsam_b": "stage 2 is that of cfrsam_b",
 }
 
 
@@ -63,22 +64,28 @@ def as_table(costs: dict[str, Cost]) -> str:
 
 
 def compare_with_paper(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """By config: parameters of stage 2 that train, the paper's (None without), a note.
+    """By config: parameters of stage 2 that train, the paper's, the difference, a note.
+
+    Where the paper has no count, that and the difference are None.
 
     Args:
         overrides: key, value, key, value, … for all configs.
     """
     files = [*(CONFIGS / f"cfrsam_{model}.yaml" for model in "bh")]
-    files += sorted((CONFIGS / "ablations").glob("*.yaml"))
+    files += sorted((CONFIGS / "ablations").rglob("*.yaml"))
     compared = {}
     for file in files:
+        cfg = load_config(str(file), ["MODEL.DEVICE", "cpu", *overrides])
+        if cfg.MODEL.META_ARCHITECTURE != "CFRSAM":
+            continue  # of stage 1
         name = file.relative_to(CONFIGS).with_suffix("").as_posix()
-        paper = TRAINABLE.get(name)
+        trainable, paper = count_trainable(cfg), None
+        if name in TRAINABLE:
+            paper = round(TRAINABLE[name] * 1e6)
         compared[name] = {
-            "trainable": count_trainable(
-                load_config(str(file), ["MODEL.DEVICE", "cpu", *overrides])
-            ),
-            "paper": None if paper is None else round(paper * 1e6),
+            "trainable": trainable,
+            "paper": paper,
+            "difference": None if paper is None else trainable - paper,
             "note": NOTES.get(name, ""),
         }
     return compared
@@ -88,9 +95,9 @@ def as_comparison(compared: dict[str, dict[str, Any]]) -> str:
     """Parameters in millions."""
     rows = []
     for name, each in compared.items():
-        ours, paper = each["trainable"] / 1e6, each["paper"]
-        figures = (None, None) if paper is None else (paper / 1e6, ours - paper / 1e6)
-        rows.append((name, ours, *figures, each["note"]))
+        counts = (each[key] for key in ("trainable", "paper", "difference"))
+        millions = (None if count is None else count / 1e6 for count in counts)
+        rows.append((name, *millions, each["note"]))
     headers = ("config", "trainable\n(M)", "paper\n(M)", "difference\n(M)", "note")
     return tabulate(rows, headers, floatfmt=("", ".2f", ".1f", "+.2f", ""))
 
