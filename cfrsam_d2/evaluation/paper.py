@@ -3,7 +3,7 @@
 From Tables 1 to 4 of "Adapting SAM to Nuclei Instance Segmentation and Classification via
 Cooperative Fine-Grained Refinement": means over the three splits, in its order of rows and columns.
 Tissues and classes are named as in this project's metrics.json. Tables 3 and 4 leave ViT-B out.
-At the end, the sizes that it reports.
+At the end, the sizes and speeds that it reports.
 """
 
 # Table 1: bPQ and mPQ of ViT-B, then of ViT-H.
@@ -78,4 +78,12 @@ TRAINABLE = {
     "ablations/rank_16": 5.6,
     "ablations/rank_32": 6.5,
     "ablations/rank_128": 12.1,
+}
+
+# Table 12, both stages: parameters that train and all of them, in millions; multiply-adds in
+# billions; images a second. Of what image and how many nuclei, it does not say; section 4.3 names
+# an RTX 3090.
+EFFICIENCY = {
+    "b": {"trainable": 63.4, "parameters": 153.1, "macs": 89.5, "images_per_second": 13},
+    "h": {"trainable": 74.2, "parameters": 650.5, "macs": 299.7, "images_per_second": 7},
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torchvision.ops import deform_conv2d
 
-from cfrsam_d2.analysis import Cost, analyze_model
+from cfrsam_d2.analysis import Cost, analyze_model, count_trainable
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.evaluation.paper import TRAINABLE
 from cfrsam_d2.modeling.mask_head import layers
@@ -68,6 +68,13 @@ def test_vit_b(vit_b: dict[str, Cost]) -> None:
 def test_vit_h(vit_h: dict[str, Cost]) -> None:
     assert_parameters(vit_h, total="655.84", trainable="18.80", mala="14.231")
     assert_macs(vit_h, stage2=282.7, encoder=278.8)
+
+
+def test_vit_l() -> None:
+    trainable = count_trainable(load_config(str(CONFIGS / "cfrsam_l.yaml")))
+    adapters = 2 * 24 * sum(each.numel() for each in ADAPTERS["MALA"].build(1024, 64).parameters())
+    assert millions(trainable - adapters, 3) == "4.574"  # the mask head, as of B and H
+    assert millions(trainable, 2) == "13.61"
 
 
 def test_both_stages_add_up_to_the_paper(vit_b: dict[str, Cost]) -> None:

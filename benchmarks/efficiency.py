@@ -1,0 +1,233 @@
+#!/usr/bin/env python
+"""Table 12: what both stages cost together with SAM ViT-B, L and H, beside the paper's figures.
+
+    python benchmarks/efficiency.py [--models b l h] [--devices cpu cuda] [--runs 3] [--json]
+        [KEY VALUE …]
+
+Parameters, multiply-adds (at full frame, see cfrsam_d2/analysis.py), images a second (of a median
+run after a first one that does not count, one image at a time) and peak memory for a 256×256 image
+with 1, 25 and 100 nuclei. Weights are random, so the prompt learner runs but its points are thrown
+away: given ones take their place, and crops, if any (MODEL.MASK_HEAD.CROP_SIZES), are laid around
+discs of 20 px instead of initial masks. All else is what the model does to predict.
+
+Each case runs in a process of its own. On a CPU, peak memory is all that the process ever held:
+Python and its libraries, weights, intermediate results. On CUDA, it is PyTorch's tensors alone.
+"""
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+from torch import Tensor, nn
+
+import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
+
+# isort: split
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+
+from cfrsam_d2.analysis import IMAGE_SIZE, Cost, analyze_model
+from cfrsam_d2.engine import load_config
+from cfrsam_d2.engine.setup import skip_initial_weights
+from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.evaluation.paper import EFFICIENCY
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+NUCLEI = (1, 25, 100)  # squares: they lie on a grid
+DIAMETER = 20  # px, of a nucleus
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one process measures.
+
+    Attributes:
+        model: "b", "l" or "h".
+        device: "cpu" or "cuda".
+        nuclei: of the image.
+        runs: that count.
+        overrides: key, value, key, value, … of the config.
+    """
+
+    model: str
+    device: str
+    nuclei: int
+    runs: int
+    overrides: Sequence[str]
+
+    def config(self) -> CfgNode:
+        file = CONFIGS / f"cfrsam_{self.model}.yaml"
+        return load_config(str(file), ["MODEL.DEVICE", self.device, *self.overrides])
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """
+    Attributes:
+        hardware: what it ran on.
+        seconds: an image.
+        peak_memory: bytes.
+    """
+
+    hardware: str
+    seconds: float
+    peak_memory: int
+
+
+def spread_points(nuclei: int) -> Tensor:
+    """Points x, y in px on a square grid over the image, (nuclei, 2)."""
+    side = math.isqrt(nuclei)
+    steps = (torch.arange(side) + 0.5) * IMAGE_SIZE / side
+    return torch.cartesian_prod(steps, steps)
+
+
+def discs(points: Tensor) -> Tensor:
+    """A nucleus around each point (R, 2): bool, (R, H, W)."""
+    pixels = torch.arange(IMAGE_SIZE, device=points.device)
+    x, y = ((pixels - each[:, None]) ** 2 for each in points.unbind(dim=1))  # (R, W), (R, H)
+    return y[:, :, None] + x[:, None] < (DIAMETER / 2) ** 2
+
+
+def build(case: Case) -> nn.Module:
+    """The model with random weights, to which the nuclei of the image are known."""
+    cfg = case.config()
+    skip_initial_weights(cfg)
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    proposals = Instances(
+        (IMAGE_SIZE, IMAGE_SIZE),
+        proposal_points=spread_points(case.nuclei),
+        proposal_classes=torch.zeros(case.nuclei, dtype=torch.int64),
+    ).to(case.device)
+    model.proposal_generator.register_forward_hook(lambda *_: ([proposals], {}))
+    predict = model.mask_head.predict
+    model.mask_head.predict = lambda maps, points, image: predict(
+        maps, points, image, discs(points)
+    )
+    return model
+
+
+@torch.inference_mode()
+def measure(case: Case) -> Measurement:
+    """Run the model on one image, again and again."""
+    model = build(case)
+    image = torch.randint(0, 256, (3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
+    seconds = [time_run(model, image) for _ in range(1 + case.runs)]
+    if case.device == "cuda":
+        hardware, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
+    else:
+        hardware = f"CPU, threads: {torch.get_num_threads()}"
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if sys.platform == "darwin" else 1024  # KiB on Linux
+    return Measurement(hardware, statistics.median(seconds[1:]), peak)
+
+
+def time_run(model: nn.Module, image: Tensor) -> float:
+    """Seconds from an image to its nuclei."""
+    start = time.perf_counter()
+    model([{"image": image}])
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure_apart(case: Case) -> Measurement:
+    """`measure` in a process of its own, whose peak memory is that of this case alone."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, case).result()
+
+
+def report(case: Case, measured: Measurement, cost: Cost) -> dict[str, Any]:
+    """One case in exact numbers."""
+    further = (case.nuclei - 1) * cost.macs_per_further_nucleus
+    return {
+        "model": case.model,
+        "nuclei": case.nuclei,
+        "trainable": cost.trainable,
+        "parameters": cost.parameters,
+        "macs": cost.macs + further,
+        **asdict(measured),
+    }
+
+
+def papers_rows(models: Iterable[str]) -> list[dict[str, Any]]:
+    """Table 12 in the units of `report`; it does not say of how many nuclei."""
+    return [
+        {
+            "model": model,
+            "hardware": "paper",
+            "trainable": round(1e6 * paper["trainable"]),
+            "parameters": round(1e6 * paper["parameters"]),
+            "macs": round(1e9 * paper["macs"]),
+            "seconds": 1 / paper["images_per_second"],
+        }
+        for model in models
+        if (paper := EFFICIENCY.get(model))
+    ]
+
+
+def as_table(results: list[dict[str, Any]]) -> str:
+    """Millions of parameters, billions of multiply-adds, GB of memory."""
+    rows = [
+        (
+            f"ViT-{each['model'].upper()}, {each['hardware']}",
+            each.get("nuclei"),
+            each["trainable"] / 1e6,
+            each["parameters"] / 1e6,
+            each["macs"] / 1e9,
+            1 / each["seconds"],
+            each["peak_memory"] / 1e9 if "peak_memory" in each else None,
+        )
+        for each in results
+    ]
+    headers = ("", "nuclei", "trainable\n(M)", "total\n(M)", "multiply-adds\n(G)")
+    headers += ("images\na second", "peak memory\n(GB)")
+    return tabulate(rows, headers, floatfmt=("", "", ".1f", ".1f", ".1f", ".3g", ".2f"))
+
+
+@exits_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    available = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", choices=list("blh"), default=list("blh"))
+    parser.add_argument("--devices", nargs="+", choices=["cpu", "cuda"], default=available)
+    parser.add_argument("--runs", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--json", action="store_true", help="print exact numbers as JSON")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the configs")
+    args = parser.parse_args(arguments)
+    if missing := set(args.devices) - set(available):
+        raise UserError(f"--devices has {missing.pop()}, but there is none: leave it out")
+    if args.runs < 1:
+        raise UserError(f"--runs is {args.runs}: give 1 or more")
+    cases = [
+        Case(model, device, nuclei, args.runs, args.opts)
+        for model in args.models
+        for device in args.devices
+        for nuclei in NUCLEI
+    ]
+    measured = [measure_apart(case) for case in cases]
+    # Only now: the peak of a process begins with that of the process that starts it.
+    of_model = {case.model: case for case in cases}
+    costs = {model: analyze_model(each.config())["total"] for model, each in of_model.items()}
+    results = [report(*each, costs[each[0].model]) for each in zip(cases, measured, strict=True)]
+    results += papers_rows(args.models)
+    print(json.dumps(results, indent=2) if args.json else as_table(results))
+
+
+if __name__ == "__main__":
+    main()
