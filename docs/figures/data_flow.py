@@ -148,7 +148,10 @@ BOXES = (
     Box(744, 532, 136, 78, "trained", ("MCBE of BGMR", "D (B, 32, H, W)")),
     Box(
         *(322, 644, 558, 46, "trained"),
-        ("BGMR, in a window around each nucleus", "refined logits, boundary logits (R, H, W)"),
+        (
+            "BGMR, on the frame or a crop around each nucleus",
+            "refined logits, boundary logits (R, H, W)",
+        ),
     ),
     Box(322, 726, 252, 46, "plain", ("masks (R, H, W)", "and their estimated IoU (R,)")),
     Box(592, 726, 288, 46, "plain", ("losses", "focal, dice, IoU of both masks; boundary")),
@@ -180,11 +183,11 @@ ARROWS = (
     Arrow(((448, 610), (448, 644))),
     Arrow(((660, 610), (660, 644))),
     Arrow(((812, 610), (812, 644))),
-    Arrow(((448, 690), (448, 726)), "evaluation", (456, 711)),
-    Arrow(((736, 690), (736, 726)), "training", (744, 711)),
+    Arrow(((448, 690), (448, 726)), "evaluation", (464, 709)),
+    Arrow(((736, 690), (736, 726)), "training", (752, 709)),
     Arrow(((448, 772), (448, 806))),
     Arrow(((162, 610), (162, 829), (270, 829)), "points, classes", (172, 821)),
-    Arrow(((448, 852), (448, 896)), "at the size that the dataset dict states", (456, 886)),
+    Arrow(((448, 852), (448, 896)), "at the size that the dataset dict states", (464, 884)),
     Arrow(((626, 919), (680, 919))),
 )
 LEGEND = (("trained in run 2", (728, 34)), ("frozen in run 2", (728, 58)))

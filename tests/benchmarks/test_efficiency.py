@@ -1,0 +1,136 @@
+"""Table 12's benchmark on a tiny model: what it times, what it counts, what it prints."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from benchmarks import efficiency
+from benchmarks.efficiency import Case, Measurement, discs, spread_points
+from cfrsam_d2.evaluation.paper import EFFICIENCY
+
+TINY = [
+    *("MODEL.PROMPT_LEARNER.BACKBONE", "convnext_tiny"),
+    *("MODEL.PROMPT_LEARNER.DEPTHS", "[1, 1, 1, 1]"),
+    *("MODEL.PROMPT_LEARNER.DIMS", "[8, 8, 16, 16]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
+    *("MODEL.SAM.EMBED_DIM", "24", "MODEL.SAM.DEPTH", "4", "MODEL.SAM.NUM_HEADS", "2"),
+    *("MODEL.SAM.GLOBAL_ATTN_INDEXES", "[1, 3]"),
+    *("MODEL.MASK_HEAD.CROP_SIZES", "[32]", "MODEL.MASK_HEAD.CROP_HALO", "4"),
+]
+
+
+def case(nuclei: int) -> Case:
+    return Case("b", "cpu", nuclei, runs=1, overrides=TINY)
+
+
+def test_points_lie_on_a_grid_over_the_image() -> None:
+    assert spread_points(1).tolist() == [[128, 128]]
+    points = spread_points(25)
+    assert points.shape == (25, 2)
+    assert points[:2].tolist() == [
+        [pytest.approx(25.6), pytest.approx(25.6 + d)] for d in (0, 51.2)
+    ]
+    assert points.min() == pytest.approx(256 - points.max().item())
+
+
+def test_discs_are_of_20_px_and_apart() -> None:
+    points = torch.tensor([[30.0, 100.0], [128.0, 7.0]])  # the second is cut by the image's edge
+    masks = discs(points)
+    assert masks.shape == (2, 256, 256)
+    assert masks[0].sum() == pytest.approx(math.pi * 10**2, rel=0.03)
+    rows, columns = masks[0].nonzero().T
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (91, 109, 21, 39)
+    assert masks[1].sum() < masks[0].sum()
+    assert discs(spread_points(100)).sum(dim=0).max() == 1
+
+
+def test_the_model_segments_the_given_points_in_their_crops() -> None:
+    model = efficiency.build(case(25))
+    learner_runs = []
+    model.proposal_generator.neck.register_forward_hook(lambda *_: learner_runs.append(1))
+    sizes = []
+    model.mask_head.bgmr.mask_head.register_forward_hook(
+        lambda module, args, output: sizes.append(tuple(output.shape))
+    )
+    with torch.inference_mode():
+        (output,) = model([{"image": torch.zeros(3, 256, 256, dtype=torch.uint8)}])
+    found = {tuple(point) for point in output["instances"].pred_points.tolist()}
+    assert found <= {tuple(point) for point in spread_points(25).tolist()}
+    assert learner_runs == [1]
+    assert sizes == [(16, 1, 32, 32), (9, 1, 32, 32)]  # MODEL.MASK_HEAD.PROMPTS_PER_CHUNK is 16
+
+
+def test_a_process_of_its_own_measures() -> None:
+    measured = efficiency.measure_apart(case(1))
+    assert measured.hardware.startswith("CPU, threads: ")
+    assert measured.seconds > 0
+    assert 1e8 < measured.peak_memory < 1e10  # bytes: PyTorch alone takes some hundred MB
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measurements that are known beforehand: half a second, and 1 GB a nucleus."""
+    monkeypatch.setattr(
+        efficiency, "measure_apart", lambda case: Measurement("CPU", 0.5, case.nuclei * 10**9)
+    )
+
+
+@pytest.mark.usefixtures("quick")
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    efficiency.main(["--models", "b", "--devices", "cpu", "--json", *TINY])
+    *ours, paper = json.loads(capsys.readouterr().out)
+    assert [each["nuclei"] for each in ours] == [1, 25, 100]
+    assert [each["peak_memory"] for each in ours] == [1e9, 25e9, 100e9]
+    assert len({(each["parameters"], each["trainable"]) for each in ours}) == 1
+    assert ours[0]["trainable"] < ours[0]["parameters"]
+    macs = [each["macs"] for each in ours]
+    further = (macs[1] - macs[0]) / 24
+    assert further / 1e9 == pytest.approx(3.16, abs=0.01)  # decoder and BGMR do not depend on SAM
+    assert macs[2] == macs[0] + 99 * further
+    assert paper == {
+        "model": "b",
+        "hardware": "paper",
+        "trainable": 63_400_000,
+        "parameters": 153_100_000,
+        "macs": 89_500_000_000,
+        "seconds": 1 / EFFICIENCY["b"]["images_per_second"],
+    }
+
+
+def test_table() -> None:
+    ours = {
+        "model": "h",
+        "hardware": "CPU",
+        "nuclei": 25,
+        "trainable": 73_918_000,
+        "parameters": 710_950_000,
+        "macs": 304_422_000_000,
+        "seconds": 0.25,
+        "peak_memory": 3_210_000_000,
+    }
+    table = efficiency.as_table([ours, *efficiency.papers_rows(["l", "h"])])
+    *_, first, second = (line.split() for line in table.splitlines())
+    assert first == ["ViT-H,", "CPU", "25", "73.9", "711.0", "304.4", "4", "3.21"]
+    assert second == ["ViT-H,", "paper", "74.2", "650.5", "299.7", "7"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runs", "0"], "--runs is 0: give 1 or more"),
+        (["--models", "x"], "invalid choice: 'x'"),
+        (["--models", "b", "--devices", "cuda"], "--devices has cuda, but there is none"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as stop:
+        efficiency.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
