@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
 from cfrsam_d2.modeling.mask_head import bgmr, layers
-from cfrsam_d2.modeling.sam.blocks import as_published
-from cfrsam_d2.modeling.sam.mala import KERNEL_SIZES, AdaptiveMultiScaleConv
+from cfrsam_d2.modeling.sam.published import as_published
 
 ALL_AT_ONCE = 10**6  # prompts a chunk
 
@@ -28,9 +26,8 @@ def plain(model: nn.Module) -> Iterator[None]:
     """
     head = model.mask_head
     with ExitStack() as changed:
-        changed.enter_context(as_published(model.backbone.vit))
+        changed.enter_context(as_published(model.backbone))
         for owner, name, value in (
-            (AdaptiveMultiScaleConv, "forward", _three_kernels),
             (layers, "deform_conv3x3", _torchvisions),
             (bgmr, "_smooth", lambda x: F.avg_pool2d(x, kernel_size=3, stride=1, padding=1)),
             (head, "crop_sizes", []),
@@ -38,19 +35,6 @@ def plain(model: nn.Module) -> Iterator[None]:
         ):
             changed.enter_context(patch.object(owner, name, value))
         yield
-
-
-def _three_kernels(module: AdaptiveMultiScaleConv, z: Tensor) -> Tensor:
-    """Eq. 3 to 5 kernel by kernel: (B, r, h, w) to the same."""
-    batch, channels, height, width = z.shape
-    convolved = torch.zeros_like(z)
-    for size, conv in zip(KERNEL_SIZES, module.kernel_convs, strict=True):
-        weights = conv(z).softmax(dim=1).flatten(2)  # (B, k², h·w)
-        padded = F.pad(z, (size // 2,) * 4, mode="reflect")
-        patches = F.unfold(padded, size).view(batch, channels, size**2, height * width)
-        convolved += (patches * weights[:, None]).sum(dim=2).view_as(z)
-    z = z + convolved / len(KERNEL_SIZES)
-    return z + module.mix(z)
 
 
 def _torchvisions(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

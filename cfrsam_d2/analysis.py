@@ -2,7 +2,7 @@
 
 Multiply-adds are fvcore's, of a 256×256 image: those of products and convolutions, and its rates
 for norms and resampling. As in the published figures, deformable convolutions count for nothing but
-their offsets, and the encoder's attention works on the padding of its windows, too.
+their offsets, and the encoder works on the padding of its windows, too.
 """
 
 from collections import Counter
@@ -21,8 +21,8 @@ from .modeling.mask_head import PointPromptedMaskHead
 from .modeling.mask_head.decoding import decode_points
 from .modeling.mask_head.layers import DeformConv
 from .modeling.prompt_learner import CentroidProposalGenerator
-from .modeling.sam.blocks import as_published
 from .modeling.sam.encoder import NECK_CHANNELS, NUM_LEVELS, PATCH_SIZE
+from .modeling.sam.published import as_published
 
 IMAGE_SIZE = 256  # px
 # Parts by their place in the model; a part's name begins with that of the part it belongs to.
@@ -144,7 +144,7 @@ def _count_stage2(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
     image = _blank_image()
     side = IMAGE_SIZE // PATCH_SIZE
     levels = [torch.zeros(1, NECK_CHANNELS, side, side) for _ in range(NUM_LEVELS)]
-    with as_published(model.backbone.vit):
+    with as_published(model.backbone):
         encoder = _count_macs("backbone", model.backbone, model.backbone, image)
     one, two = (
         _count_macs("mask_head", head, partial(_cut_out, head), image, points, *levels)

@@ -8,7 +8,9 @@ from segment_anything.modeling.image_encoder import Attention, Block
 from tiny_segmenter import tiny_encoder
 from torch import nn
 
-from cfrsam_d2.modeling.sam.blocks import UnpaddedAttention, UnpaddedBlock, as_published
+from cfrsam_d2.modeling.sam.blocks import UnpaddedAttention, UnpaddedBlock
+from cfrsam_d2.modeling.sam.mala import AdaptiveMultiScaleConv
+from cfrsam_d2.modeling.sam.published import UnfoldedConv, as_published
 
 
 def random_encoder(adapter: str) -> nn.Module:
@@ -30,7 +32,7 @@ def test_levels_are_those_of_the_published_blocks(adapter: str, cells: tuple[int
     images = torch.randn(2, 3, 16 * cells[0], 16 * cells[1])
     with torch.no_grad():
         ours = encoder(images)
-        with as_published(encoder.vit):
+        with as_published(encoder):
             theirs = encoder(images)
     for name, level in ours.items():
         scale = float(theirs[name].abs().max())
@@ -47,7 +49,7 @@ def test_gradients_are_those_of_the_published_blocks():
         return {name: each.grad.clone() for name, each in encoder.named_parameters()}
 
     ours = gradients()
-    with as_published(encoder.vit):
+    with as_published(encoder):
         theirs = gradients()
     for name, each in ours.items():
         torch.testing.assert_close(each, theirs[name], rtol=1e-8, atol=1e-8)
@@ -56,10 +58,12 @@ def test_gradients_are_those_of_the_published_blocks():
 def test_what_is_published_is_undone():
     encoder = tiny_encoder()
     names = list(encoder.state_dict())
-    with as_published(encoder.vit):
+    with as_published(encoder):
         assert {type(block) for block in encoder.vit.blocks} == {Block}
         assert {type(block.attn) for block in encoder.vit.blocks} == {Attention}
+        assert type(encoder.adapters[0]["attn"].conv) is UnfoldedConv
     for block in copy.deepcopy(encoder).vit.blocks:
         assert type(block) is UnpaddedBlock
         assert type(block.attn) is UnpaddedAttention
+    assert type(encoder.adapters[0]["attn"].conv) is AdaptiveMultiScaleConv
     assert list(encoder.state_dict()) == names

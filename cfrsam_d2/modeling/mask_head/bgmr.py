@@ -14,9 +14,10 @@ SMOOTHINGS = 3  # levels of MCBE beyond the first
 
 
 def _smooth(x: torch.Tensor) -> torch.Tensor:
-    """3×3 average, zeros outside; a convolution is several times faster than a pooling on CPUs."""
-    channels = x.shape[1]
-    return F.conv2d(x, x.new_full((channels, 1, 3, 3), 1 / 9), padding=1, groups=channels)
+    """3×3 average, zeros outside: sums of moved maps, several times faster than pooling on CPUs."""
+    x = F.pad(x, (1, 1, 1, 1))
+    x = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
+    return (x[..., :-2] + x[..., 1:-1] + x[..., 2:]) / 9
 
 
 class MCBE(nn.Module):

@@ -7,9 +7,6 @@ beside real ones need an output.
 n windows of one shape, w×w cells of a whole window, D width, E heads, d = D/E.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
@@ -106,17 +103,3 @@ def skip_padding(vit: ImageEncoderViT) -> None:
     for block in vit.blocks:
         block.__class__, block.attn.__class__ = UnpaddedBlock, UnpaddedAttention
         block.attn.window_size = block.window_size
-
-
-@contextmanager
-def as_published(vit: ImageEncoderViT) -> Iterator[None]:
-    """A context in which the blocks compute as `segment_anything`'s do, padding included.
-
-    The numbers are the same; what is published about their cost is about this.
-    """
-    for block in vit.blocks:
-        block.__class__, block.attn.__class__ = Block, Attention
-    try:
-        yield
-    finally:
-        skip_padding(vit)
