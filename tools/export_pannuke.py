@@ -30,7 +30,7 @@ from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.data.pannuke import pannuke_masks
 from cfrsam_d2.data.pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES
 from cfrsam_d2.data.rle import decode_mask
-from cfrsam_d2.engine import build_trained_model, load_config
+from cfrsam_d2.engine import build_trained_model, load_config_for
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.nuclei import predicted_nuclei
 
@@ -132,12 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="default: OUTPUT_DIR/pannuke/DATASET")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the file")
     args = parser.parse_args(arguments)
-    # As a part of the config, the dataset is checked with it: its name, and that classes fit.
-    chosen = ["DATASETS.TEST", repr((args.dataset,))] if args.dataset else []
-    cfg = load_config(args.config_file, [*args.opts, *chosen])
-    if not cfg.DATASETS.TEST:
-        raise UserError("DATASETS.TEST is empty: let --dataset name a registered dataset")
-    name = cfg.DATASETS.TEST[0]
+    cfg, name = load_config_for(args.config_file, args.opts, args.dataset)
     folder = args.output or Path(cfg.OUTPUT_DIR, "pannuke", name)
     dataset_dicts = load_pannuke_dataset(name)
     if args.ground_truth:

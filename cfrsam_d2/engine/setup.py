@@ -50,6 +50,29 @@ def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
     return cfg
 
 
+def load_config_for(
+    config_file: str, overrides: Sequence[str], dataset: str | None
+) -> tuple[CfgNode, str]:
+    """Read a config, as `load_config`, to use its model on one dataset.
+
+    Args:
+        config_file, overrides: see `load_config`.
+        dataset: of --dataset; None: the first of DATASETS.TEST.
+
+    Returns:
+        The config, with the dataset alone in DATASETS.TEST if it was named, and the dataset.
+
+    Raises:
+        UserError: see `load_config`; or no dataset is named.
+    """
+    # As a part of the config, the dataset is checked with it: its name, and that classes fit.
+    chosen = ["DATASETS.TEST", repr((dataset,))] if dataset else []
+    cfg = load_config(config_file, [*overrides, *chosen])
+    if not cfg.DATASETS.TEST:
+        raise UserError("DATASETS.TEST is empty: let --dataset name a registered dataset")
+    return cfg, cfg.DATASETS.TEST[0]
+
+
 def check_training(cfg: CfgNode) -> None:
     """Find out now, rather than after days of training, what would stop it or spoil it.
 
