@@ -26,6 +26,15 @@ def decode_mask(rle: dict[str, Any]) -> np.ndarray:
     return mask_utils.decode(rle).astype(bool)
 
 
+def mask_pixels(rle: dict[str, Any]) -> np.ndarray:
+    """Return the indices of an encoded mask's pixels in the flattened (H, W) image."""
+    mask = decode_mask(rle)
+    height, width = mask.shape
+    # Run lengths go down the columns, and so lie the decoded pixels in memory.
+    columns, rows = np.divmod(np.flatnonzero(mask.T), height)
+    return rows * width + columns
+
+
 def rle_from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     """Turn any COCO outline of one instance into compressed RLE.
 
