@@ -90,10 +90,18 @@ class NucleusEvaluator(DatasetEvaluator):
                     f"image_id {image_id!r} is not in {self._dataset_name}: "
                     "evaluate on the dataset that the images come from"
                 )
+            image = self._images[image_id]
             instances = output["instances"].to("cpu")
-            self.scores[image_id] = self._score(self._images[image_id], instances)
+            masks = _mask_pixels(image, instances)
+            self.scores[image_id] = self._score(image, instances, masks)
             if self._output_dir is not None:
-                self.predictions[image_id] = _records(instances)
+                self.predictions[image_id] = nucleus_records(
+                    instances.pred_classes.numpy(),
+                    instances.scores.float().numpy(),
+                    instances.pred_points.float().numpy() if instances.has("pred_points") else None,
+                    masks,
+                    (image["height"], image["width"]),
+                )
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Average over the dataset, print the tables and write them.
@@ -134,9 +142,11 @@ class NucleusEvaluator(DatasetEvaluator):
                 f"{missing[0]['image_id']!r}): run the model on the whole dataset"
             )
 
-    def _score(self, image: dict[str, Any], instances: Instances) -> ImageScores:
+    def _score(
+        self, image: dict[str, Any], instances: Instances, masks: list[np.ndarray] | None
+    ) -> ImageScores:
         num_classes = len(self._class_names)
-        gt, pred = self._ground_truth(image), self._prediction(image, instances)
+        gt, pred = self._ground_truth(image), self._prediction(image, instances, masks)
         magnification = image.get("magnification", 40)
         return ImageScores(
             image_id=image["image_id"],
@@ -155,8 +165,10 @@ class NucleusEvaluator(DatasetEvaluator):
             len(self._class_names),
         )
 
-    def _prediction(self, image: dict[str, Any], instances: Instances) -> Nuclei:
-        size, num_classes = (image["height"], image["width"]), len(self._class_names)
+    def _prediction(
+        self, image: dict[str, Any], instances: Instances, masks: list[np.ndarray] | None
+    ) -> Nuclei:
+        num_classes = len(self._class_names)
         classes = instances.pred_classes.numpy()
         if classes.size and classes.max() >= num_classes:
             raise UserError(
@@ -164,23 +176,22 @@ class NucleusEvaluator(DatasetEvaluator):
                 f"{num_classes} classes: set MODEL.PROMPT_LEARNER.NUM_CLASSES to {num_classes} and "
                 "use weights trained with it"
             )
-        if not instances.has("pred_masks"):
+        if masks is None:
             return Nuclei(instances.pred_points.float().numpy(), classes)
-        masks = instances.pred_masks.numpy()
-        if masks.shape[1:] != size:
-            raise UserError(
-                f"masks of {masks.shape[1:]} px for {image['file_name']} of {size} px: "
-                "predict in the size of the image"
-            )
-        pixels = [np.flatnonzero(mask) for mask in masks]
         scores = instances.scores.float().numpy()
-        return predicted_nuclei(pixels, classes, scores, size, num_classes)
+        size = (image["height"], image["width"])
+        return predicted_nuclei(masks, classes, scores, size, num_classes)
 
 
-def _records(instances: Instances) -> list[str]:
-    return nucleus_records(
-        instances.pred_classes.numpy(),
-        instances.scores.float().numpy(),
-        instances.pred_points.float().numpy() if instances.has("pred_points") else None,
-        instances.pred_masks.numpy() if instances.has("pred_masks") else None,
-    )
+def _mask_pixels(image: dict[str, Any], instances: Instances) -> list[np.ndarray] | None:
+    """Return the indices of each mask's pixels in the flattened image; None without masks."""
+    if not instances.has("pred_masks"):
+        return None
+    size = (image["height"], image["width"])
+    masks = instances.pred_masks.numpy()
+    if masks.shape[1:] != size:
+        raise UserError(
+            f"masks of {masks.shape[1:]} px for {image['file_name']} of {size} px: "
+            "predict in the size of the image"
+        )
+    return [np.flatnonzero(mask) for mask in masks]

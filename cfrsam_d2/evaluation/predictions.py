@@ -12,10 +12,12 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..data.files import write_bytes
-from ..data.rle import encode_mask
+from ..data.rle import encode_pixels
 from ..errors import UserError
 
 PREDICTIONS_NAME = "predictions.json"
+
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class PredictedImage(NamedTuple):
@@ -39,7 +41,11 @@ class Predictions(NamedTuple):
 
 
 def nucleus_records(
-    classes: np.ndarray, scores: np.ndarray, points: np.ndarray | None, masks: np.ndarray | None
+    classes: np.ndarray,
+    scores: np.ndarray,
+    points: np.ndarray | None,
+    masks: Sequence[np.ndarray] | None,
+    size: tuple[int, int],
 ) -> list[str]:
     """The COCO annotations of an image as JSON texts, a fraction of the size of dicts.
 
@@ -47,24 +53,26 @@ def nucleus_records(
         classes: (N,) contiguous ids.
         scores: (N,) float32.
         points: (N, 2) x, y in px, or None.
-        masks: (N, H, W) bool, or None; those without a pixel are left out.
+        masks: N arrays of indices into the flattened image, or None; those without a pixel are no
+            nuclei.
+        size: H, W.
 
     Returns:
         One text a nucleus, in their order; ids of annotation and image are still missing.
     """
     records = []
     for index, (category, score) in enumerate(zip(classes.tolist(), scores, strict=True)):
+        # As few digits as tell a float32 from its neighbours.
         record: dict[str, Any] = {"category_id": category + 1, "score": float(str(score))}
         if points is not None:
             record["point"] = [round(value, 2) for value in points[index].tolist()]
         if masks is not None:
-            rle = encode_mask(masks[index])
-            record["bbox"] = mask_utils.toBbox(rle).tolist()
-            record["area"] = int(mask_utils.area(rle))
-            record |= {"segmentation": rle, "iscrowd": 0}
-            if not record["area"]:
+            if not masks[index].size:
                 continue
-        records.append(json.dumps(record, separators=(",", ":")))
+            rle = encode_pixels(masks[index], *size)
+            record |= {"bbox": mask_utils.toBbox(rle).tolist(), "area": masks[index].size}
+            record |= {"segmentation": rle, "iscrowd": 0}
+        records.append(_JSON.encode(record))
     return records
 
 

@@ -92,7 +92,7 @@ def whole_images(
         layers = [layer("ground truth", _drawable(image["annotations"], runs))]
         layers += [layer(run.name, run.predictions[index].nuclei) for run in runs]
         values = " / ".join(f"{of_run[index]:.3f}" for of_run in scores)
-        name, tissue = _file_name(image), image.get("tissue", "unknown")
+        name, tissue = file_name(image), image.get("tissue", "unknown")
         pictures[index] = Picture(
             key=f"i{index}",
             title=name,
@@ -122,6 +122,11 @@ def error_examples(
     ]
 
 
+def file_name(image: dict[str, Any]) -> str:
+    """The name of a dataset dict's file, without its folder."""
+    return str(image["file_name"]).replace("\\", "/").rpartition("/")[2]
+
+
 def _example(dataset: Dataset, run: Run, kind: str, place: Place, key: str) -> Picture:
     image = dataset.images[place.image]
     sides = {"gt": image["annotations"], "pred": run.predictions[place.image].nuclei}
@@ -136,8 +141,8 @@ def _example(dataset: Dataset, run: Run, kind: str, place: Place, key: str) -> P
     ]
     return Picture(
         key=key,
-        title=f"{kind} {dataset.class_names[place.category]} in {_file_name(image)}",
-        caption=f"{dataset.class_names[place.category]} · {_file_name(image)}",
+        title=f"{kind} {dataset.class_names[place.category]} in {file_name(image)}",
+        caption=f"{dataset.class_names[place.category]} · {file_name(image)}",
         image=image_uri(np.ascontiguousarray(rgb), max(rgb.shape)),
         box=box,
         layers=layers,
@@ -150,10 +155,6 @@ def _drawable(annotations: list[dict[str, Any]], runs: Sequence[Run]) -> list[di
     if any(run.has_masks for run in runs):
         return annotations
     return [{key: each[key] for key in ("category_id", "point")} for each in annotations]
-
-
-def _file_name(image: dict[str, Any]) -> str:
-    return str(image["file_name"]).replace("\\", "/").rpartition("/")[2]
 
 
 def _window(rle: dict[str, Any], height: int, width: int) -> Box:

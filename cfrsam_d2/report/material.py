@@ -43,7 +43,7 @@ class Material(NamedTuple):
         """The score that ranks images, and its (B,) values of each run."""
         if len(self.with_masks) == len(self.runs):
             return "bPQ", [run.image_scores["bPQ"] for run in self.runs]
-        return "F1 of detection", [
+        return "F1", [
             np.array([detection_scores(counts).f1 for counts in analysis.confusions])
             for analysis in self.analyses
         ]

@@ -151,13 +151,13 @@ def _element(picture: Picture, content: str) -> str:
 def _frame(box: Box) -> str:
     left, top, right, bottom = (SCALE * value for value in box)
     d = f"M{left} {top}H{right}V{bottom}H{left}z"
-    return f'<path class="focus" d="{d}"/><path class="focus dashes" d="{d}"/>'
+    return f'<path class="outline focus" d="{d}"/><path class="outline dashes" d="{d}"/>'
 
 
 def _class_paths(each: Layer) -> str:
-    kind = "point " if each.is_points else ""
+    kind = "point" if each.is_points else "outline"
     return "".join(
-        f'<path class="{kind}c{category}" d="{d}"/>' for category, d in each.paths.items()
+        f'<path class="{kind} c{category}" d="{d}"/>' for category, d in each.paths.items()
     )
 
 

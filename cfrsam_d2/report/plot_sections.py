@@ -58,7 +58,9 @@ def calibration(material: Material) -> str:
     return (
         "<p>A prediction's score is the IoU that the model expects; the actual one is the largest "
         "with a ground-truth nucleus. On the diagonal both agree. Expected calibration error: "
-        f"{errors}.</p>" + _plots(calibration_figures(material)) + _numbers(rows_of_runs.items())
+        f"{errors}.</p>"
+        + _plots(calibration_figures(material))
+        + _numbers((f"By predicted IoU, {name}", rows) for name, rows in rows_of_runs.items())
     )
 
 

@@ -135,7 +135,8 @@ def inline_svg(figure: Figure) -> str:
     text = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r'(<svg [^>]*?)\swidth="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg [^>]*?)\sheight="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Its style would be that of the whole page; the page has it for plots.
+    text = re.sub(r"\s*<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
     role = f'class="plot" role="img" aria-label="{html.escape(label)}"'
     return text.replace("<svg ", f"<svg {role} ", 1)
 

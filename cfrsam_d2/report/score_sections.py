@@ -71,7 +71,7 @@ def classes(material: Material) -> str:
     """Confusion of classes."""
     content = "".join(
         tables.confusion_table(
-            run.name, analysis.confusions.sum(axis=0), material.dataset.class_names
+            f"Classes, {run.name}", analysis.confusions.sum(axis=0), material.dataset.class_names
         )
         for run, analysis in zip(material.runs, material.analyses, strict=True)
     )
