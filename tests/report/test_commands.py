@@ -9,6 +9,8 @@ from PIL import Image
 from report_runs import CLASSES, NAME
 
 from cfrsam_d2.data.palette import class_colors
+from cfrsam_d2.report import read_material
+from cfrsam_d2.report.figures import comparison_picture
 from tools import compare_figures, report
 
 
@@ -57,22 +59,25 @@ def test_a_report_of_a_bad_folder_is_one_sentence(
         assert "Traceback" not in error
 
 
-def test_figures_have_a_row_for_each_run_and_a_column_for_each_image(
-    runs: dict[str, Path], tmp_path: Path
-):
-    folders = [str(runs["good"]), str(runs["poor"])]
-    output = ["--output", str(tmp_path)]
-    compare_figures.main([*folders, "--images", "3.png", "8.png", *output])
-    two = np.asarray(Image.open(tmp_path / "nuclei.png"))
-    compare_figures.main([*folders, "--count", "3", *output])
-    three = np.asarray(Image.open(tmp_path / "nuclei.png"))
-    assert three.shape[1] - two.shape[1] > 512
-    compare_figures.main([*folders[:1], "--count", "3", *output])
-    assert three.shape[0] - np.asarray(Image.open(tmp_path / "nuclei.png")).shape[0] > 512
+def test_figures_have_a_row_for_each_run_and_a_column_for_each_image(runs: dict[str, Path]):
+    one, both = (read_material([runs[name] for name in names]) for names in (["good"], runs))
+    picture = comparison_picture(one, [3, 8])
+    height, width = picture.shape[:2]
+    more_rows, more_columns = comparison_picture(both, [3, 8]), comparison_picture(one, [3, 8, 0])
+    assert 1024 < more_rows.shape[0] - height < 1124
+    assert 512 < more_columns.shape[1] - width < 612
     # Contours of both classes in the rows of ground truth and of the run that found them all.
     for color in class_colors(len(CLASSES)):
-        rows = np.flatnonzero((two == color).all(axis=2).any(axis=1))
+        rows = np.flatnonzero((picture == color).all(axis=2).any(axis=1))
         assert np.ptp(rows) > 512
+
+
+def test_columns_are_the_images_that_are_named(runs: dict[str, Path], tmp_path: Path):
+    arguments = [str(runs["points"]), "--images", "3.png", "8.png", "--output", str(tmp_path)]
+    compare_figures.main(arguments)
+    written = np.asarray(Image.open(tmp_path / "nuclei.png"))
+    expected = comparison_picture(read_material([runs["points"]]), [3, 8])
+    np.testing.assert_array_equal(written, expected)
 
 
 def test_plots_are_written_as_vectors(runs: dict[str, Path], tmp_path: Path):
