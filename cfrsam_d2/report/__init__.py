@@ -2,7 +2,7 @@
 
 `run` reads output folders; `pairing` (an image's nuclei, side by side) → `analysis` (of a dataset)
 and `bootstrap` compute; `plots`, `tables`, `picture` and `gallery` make the parts, the `…_sections`
-put them together, and `page` is the whole. No model is run, and torch is not needed.
+put them together, and `page` is the whole. No model is run.
 """
 
 from .material import read_material

@@ -42,6 +42,7 @@ function enlarge(button, focused = "Close") {
   const figure = button.closest("figure");
   const svg = figure.querySelector("svg");
   const names = ["image", ...[...svg.querySelectorAll(".layer")].map((each) => each.dataset.name)];
+  if (single >= names.length) single = null; // a layer of another gallery
   const panels = names.map((name, index) => element(
     "figure", { hidden: single !== null && single !== index },
     panel(svg, figure.dataset.key, index), element("figcaption", { textContent: name }),

@@ -8,8 +8,6 @@ from .picture_sections import errors, images
 from .plot_sections import calibration, distribution, size_and_density, training
 from .score_sections import classes, differences, scores
 
-_FOLDER = Path(__file__).parent
-
 
 def build_page(material: Material, num_images: int) -> str:
     """Write all sections that have something to say, with links to them at the top.
@@ -46,7 +44,7 @@ def build_page(material: Material, num_images: int) -> str:
 <link rel="icon" href="data:,">
 <title>Nuclei of {name}</title>
 <style>
-{(_FOLDER / "page.css").read_text()}
+{_file("page.css")}
 {_class_styles(material)}
 </style>
 </head>
@@ -62,11 +60,15 @@ def build_page(material: Material, num_images: int) -> str:
 </main>
 <dialog id="zoom" aria-labelledby="zoom-title"></dialog>
 <script>
-{(_FOLDER / "page.js").read_text()}
+{_file("page.js")}
 </script>
 </body>
 </html>
 """
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _summary(material: Material) -> str:

@@ -35,7 +35,7 @@ def images(material: Material, count: int) -> str:
     for number, (title, chosen) in enumerate(groups.items()):
         # An image may stand in several groups.
         shown = [pictures[index]._replace(key=f"g{number}-{index}") for index in chosen]
-        figures = "".join(_figure(svg(picture), picture) for picture in shown)
+        figures = "".join(figure(svg(picture), picture) for picture in shown)
         if figures:
             content += f"<h3>{html.escape(title)}</h3>{_gallery(title, figures)}"
     return _toolbar(material) + content
@@ -54,7 +54,7 @@ def errors(material: Material) -> str:
             examples = gallery.error_examples(material.dataset, run, kind, places, key)
             title = f"{run.name}: {len(outlines.errors[kind])} {kind}"
             figures = "".join(
-                _figure(svg(picture) + panel(picture, 2), picture) for picture in examples
+                figure(svg(picture) + panel(picture, 2), picture) for picture in examples
             )
             content += f"<h3>{html.escape(title)}</h3><p>{meaning.capitalize()}.</p>"
             content += _gallery(title, figures, "examples") if figures else ""
@@ -65,6 +65,16 @@ def errors(material: Material) -> str:
         "right; the frame is around the nucleus in question.</p>"
     )
     return explanation + _legend(material.dataset) + content
+
+
+def figure(content: str, picture: Picture) -> str:
+    """SVG elements of a picture as a button that enlarges it, over its caption."""
+    title, caption = html.escape(picture.title), html.escape(picture.caption)
+    return (
+        f'<figure data-key="{picture.key}" data-title="{title}"><button type="button"'
+        f' aria-label="Enlarge {title}">{content}</button>'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def _image_groups(
@@ -107,12 +117,3 @@ def _legend(dataset: Dataset) -> str:
 def _gallery(title: str, figures: str, kind: str = "images") -> str:
     label = html.escape(title)
     return f'<div class="gallery {kind}" role="group" aria-label="{label}">{figures}</div>'
-
-
-def _figure(content: str, picture: Picture) -> str:
-    title, caption = html.escape(picture.title), html.escape(picture.caption)
-    return (
-        f'<figure data-key="{picture.key}" data-title="{title}"><button type="button"'
-        f' aria-label="Enlarge {title}">{content}</button>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )

@@ -1,8 +1,9 @@
 """What the output folder of a run says about it. Nothing is computed here, no model is run."""
 
 import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..data.palette import class_colors
 from ..data.registration import register_custom_datasets
+from ..engine.setup import check_registered
 from ..errors import UserError
 from ..evaluation.predictions import PREDICTIONS_NAME, PredictedImage, read_predictions
 
@@ -77,29 +79,15 @@ def read_runs(folders: Sequence[Path], dataset_name: str | None) -> tuple[Datase
     """
     configs = [_read_config(folder) for folder in folders]
     register_custom_datasets(configs[0])
-    dataset = load_dataset(dataset_name or _common_test_set(configs, folders))
+    if dataset_name is None:
+        dataset_name = _common_test_set(configs, folders)
+    check_registered("--dataset or DATASETS.TEST", dataset_name)
+    dataset = _load_dataset(dataset_name)
     titles = short_names(folders)
     return dataset, [
         _read_run(folder, title, cfg, dataset)
         for folder, title, cfg in zip(folders, titles, configs, strict=True)
     ]
-
-
-def load_dataset(name: str) -> Dataset:
-    """
-    Raises:
-        UserError: it is not registered, or its files are not there.
-    """
-    if name not in DatasetCatalog.list():
-        raise UserError(
-            f"the dataset {name!r} is not registered: let --dataset name one of "
-            f"{', '.join(sorted(DatasetCatalog.list()))}"
-        )
-    images = DatasetCatalog.get(name)
-    metadata = MetadataCatalog.get(name)
-    classes = list(metadata.thing_classes)
-    colors = metadata.get("thing_colors", class_colors(len(classes)))
-    return Dataset(name, images, classes, [tuple(color) for color in colors])
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -137,6 +125,15 @@ def _common_test_set(configs: Sequence[CfgNode], folders: Sequence[Path]) -> str
     return names[0]
 
 
+def _load_dataset(name: str) -> Dataset:
+    images = DatasetCatalog.get(name)
+    # Loading a dataset may be what fills its metadata.
+    metadata = MetadataCatalog.get(name)
+    classes = list(metadata.thing_classes)
+    colors = metadata.get("thing_colors", class_colors(len(classes)))
+    return Dataset(name, images, classes, [tuple(color) for color in colors])
+
+
 def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
     scores = folder / "inference" / dataset.name
     if not (scores / "metrics.json").is_file():
@@ -146,8 +143,12 @@ def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
         )
     image_ids = [image["image_id"] for image in dataset.images]
     predictions = read_predictions(scores / PREDICTIONS_NAME)
-    table = _read_table(scores / "images.csv")
-    if list(predictions.images) != image_ids or len(table["image_id"]) != len(image_ids):
+    metrics = _parsed(scores / "metrics.json", json.loads)
+    table = _parsed(scores / "images.csv", _columns)
+    training, curves = folder / "metrics.json", []
+    if training.is_file():
+        curves = _parsed(training, _curves, "move it away to do without training curves")
+    if list(predictions.images) != image_ids or len(table["n_gt"]) != len(image_ids):
         raise UserError(
             f"{scores} has other images than {dataset.name} has now: evaluate the run again"
         )
@@ -159,30 +160,37 @@ def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
     return Run(
         name=name,
         folder=folder,
-        metrics=json.loads((scores / "metrics.json").read_text()),
-        image_scores={
-            column: np.array([float(value) if value else np.nan for value in values])
-            for column, values in table.items()
-            if column not in ("image_id", "file_name", "tissue")
-        },
+        metrics=metrics,
+        image_scores=table,
         predictions=list(predictions.images.values()),
-        curves=_read_lines(folder / "metrics.json"),
+        curves=curves,
         best_metric=cfg.TEST.BEST_METRIC,
     )
 
 
-def _read_table(path: Path) -> dict[str, list[str]]:
-    """The columns of a CSV file."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: evaluate the run again to write it")
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+def _parsed(path: Path, parse: Callable[[str], Any], remedy: str = "evaluate the run again") -> Any:
+    """
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
 
 
-def _read_lines(path: Path) -> list[dict[str, float]]:
+def _columns(text: str) -> dict[str, np.ndarray]:
+    """The columns of numbers of a CSV file's text; NaN where a cell is empty."""
+    header, *rows = csv.reader(io.StringIO(text))
+    return {
+        name: np.array([float(value) if value else np.nan for value in values])
+        for name, values in zip(header, zip(*rows, strict=True), strict=True)
+        if name not in ("image_id", "file_name", "tissue")
+    }
+
+
+def _curves(text: str) -> list[dict[str, float]]:
     """The JSON lines of a training; a last one that is half written is left out."""
-    if not path.is_file():
-        return []
-    complete = path.read_text().rpartition("\n")[0]
-    return [json.loads(line) for line in complete.splitlines()]
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

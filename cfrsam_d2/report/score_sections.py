@@ -114,15 +114,17 @@ def _statistics(
     run: Run, analysis: Analysis, tissues: Sequence[str]
 ) -> dict[str, bootstrap.Statistic]:
     """What runs are compared by: the scores of metrics.json as functions of the images' weights."""
+    detection = {"F1 of detection": bootstrap.pooled_f1(analysis.confusions)}
+    if not run.has_masks:
+        return detection
+    scores = run.image_scores
     statistics = {}
     for name in ("bPQ", "mPQ"):
-        if run.has_masks:
-            of_images = run.image_scores[name]
-            statistics[name] = bootstrap.mean_over_tissues(of_images, tissues)
-            statistics[f"{name}, mean over images"] = bootstrap.mean_over_images(of_images)
-    for name in ("DQ", "SQ", "AJI", "AJI+", *(n for n in run.image_scores if n.startswith("PQ_"))):
-        if run.has_masks:
-            title = name.replace("PQ_", "PQ of ")
-            statistics[title] = bootstrap.mean_over_images(run.image_scores[name])
-    statistics["F1 of detection"] = bootstrap.pooled_f1(analysis.confusions)
-    return statistics
+        statistics[name] = bootstrap.mean_over_tissues(scores[name], tissues)
+        statistics[f"{name}, mean over images"] = bootstrap.mean_over_images(scores[name])
+    for name in ("DQ", "SQ", "AJI", "AJI+"):
+        statistics[name] = bootstrap.mean_over_images(scores[name])
+    for name, values in scores.items():
+        if name.startswith("PQ_"):
+            statistics[f"PQ of {name.removeprefix('PQ_')}"] = bootstrap.mean_over_images(values)
+    return statistics | detection

@@ -1,12 +1,13 @@
 """The page in a real browser: no errors, toggles and keys work, and many images open quickly."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import needs_chromium, open_page
+from browser import needs_chromium, open_page, press_keys
 from detectron2.data import DatasetCatalog
 from report_runs import NAME
 
@@ -15,7 +16,7 @@ from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.data.synthetic import make_synthetic_dataset
 from cfrsam_d2.report import build_page, read_material
 from cfrsam_d2.report.picture import Picture, image_uri, layer, svg
-from cfrsam_d2.report.picture_sections import _figure
+from cfrsam_d2.report.picture_sections import figure
 
 pytestmark = needs_chromium
 
@@ -144,6 +145,53 @@ def test_pictures_are_enlarged_and_walked_through_by_keys(page: str, tmp_path: P
     }
 
 
+def test_a_keyboard_is_enough(page: str, tmp_path: Path):
+    """The skip link, the toggle, a picture that is enlarged, walked from, and closed by Escape."""
+    start = """<script>addEventListener("load", () => {
+      document.querySelector("input[name=view]:checked").focus();
+    });</script></body>"""
+    state = """[
+      document.body.dataset.view,
+      document.querySelector("dialog").open,
+      document.querySelector("dialog h2")?.textContent ?? "",
+      document.activeElement.closest("figure")?.dataset.title ?? "",
+    ]"""
+    keys = ["ArrowRight", "ArrowLeft", "Tab", "ArrowRight", "Enter", "ArrowLeft", "Escape", "Enter"]
+    states = press_keys(page.replace("</body>", start), keys, state, tmp_path)
+    titles = re.findall(r'data-title="([^"]*)"', page)
+    first, second = titles[:2]
+    assert [each[0] for each in states[:2]] == ["3", "2"]
+    assert states[2] == ["2", False, "", first]
+    assert states[3] == ["2", False, "", second]
+    assert states[4][1:3] == [True, second]
+    assert states[5][1:3] == [True, first]
+    assert states[6][1] is False
+    assert states[6][3] == first
+    assert states[7][1:3] == [True, first]
+
+
+def test_the_first_key_leads_past_the_links(page: str, tmp_path: Path):
+    focused = "document.activeElement.textContent"
+    assert press_keys(page, ["Tab", "Tab"], focused, tmp_path) == ["Skip to the scores", "Scores"]
+
+
+def test_a_view_that_a_picture_lacks_gives_way(page: str, tmp_path: Path):
+    outcome = open_page(
+        page,
+        """
+        const dialog = document.querySelector("dialog");
+        document.querySelector(".images button").click();
+        [...dialog.querySelectorAll("input")].at(-1).click();
+        dialog.close();
+        document.querySelector(".examples button").click();
+        result.shown = [...dialog.querySelectorAll(".panels figure")].filter(seen).length;
+        result.checked = dialog.querySelector("input:checked").parentElement.textContent.trim();
+        """,
+        tmp_path,
+    )
+    assert outcome.result == {"shown": 3, "checked": "side by side"}
+
+
 def test_every_control_can_be_reached_and_is_named(page: str, tmp_path: Path):
     outcome = open_page(
         page,
@@ -212,7 +260,7 @@ def tile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Picture]:
 
 def test_500_images_are_below_30_mb_and_open_within_3_s(page: str, tile: Picture, tmp_path: Path):
     figures = "".join(
-        _figure(svg(each), each) for each in (tile._replace(key=f"t{i}") for i in range(500))
+        figure(svg(each), each) for each in (tile._replace(key=f"t{i}") for i in range(500))
     )
     gallery = '<div class="gallery images"'
     large = page.replace(gallery, f"{gallery}>{figures}</div>{gallery}", 1)

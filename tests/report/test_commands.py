@@ -48,7 +48,7 @@ def test_a_report_of_a_bad_folder_is_one_sentence(
     (tmp_path / "file").touch()
     for arguments, message in (
         ([str(tmp_path)], "config.yaml does not exist: name the OUTPUT_DIR"),
-        ([folder, "--dataset", "nowhere"], "'nowhere' is not registered"),
+        ([folder, "--dataset", "nowhere"], "'nowhere', which is not registered"),
         ([folder, "--images", "0"], "--images is 0: ask for 1 image or more"),
         ([folder, folder], "named twice"),
         ([folder, "--output", str(tmp_path / "file" / "x.html")], "cannot write"),

@@ -98,6 +98,10 @@ SCORES = f"inference/{NAME}"
         (remove(f"{SCORES}/metrics.json"), "metrics.json does not exist: run `train_net.py"),
         (remove(f"{SCORES}/images.csv"), "images.csv does not exist: evaluate"),
         (remove(f"{SCORES}/predictions.json"), "predictions.json does not exist: evaluate"),
+        (write(f"{SCORES}/metrics.json", "{"), "metrics.json is damaged"),
+        (write(f"{SCORES}/images.csv", "n_gt,bPQ\n1\n"), "images.csv is damaged"),
+        (write(f"{SCORES}/images.csv", ""), "images.csv is damaged"),
+        (write("metrics.json", "{}}\n"), "metrics.json is damaged .* move it away"),
         (write(f"{SCORES}/predictions.json", '{"images"'), "predictions.json is damaged"),
         (write(f"{SCORES}/predictions.json", '{"images": 3}'), "predictions.json is damaged"),
         (
@@ -115,7 +119,7 @@ def test_damage_is_named(copied: Path, damage, message: str):
 
 
 def test_an_unknown_dataset_is_named(runs: dict[str, Path]):
-    with pytest.raises(UserError, match=r"'nowhere' is not registered: let --dataset name one of"):
+    with pytest.raises(UserError, match=r"--dataset .* has 'nowhere', which is not registered"):
         read_runs([runs["good"]], "nowhere")
 
 
