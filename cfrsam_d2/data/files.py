@@ -32,10 +32,14 @@ def write_json(path: Path, data: Any) -> None:
     write_bytes(path, json.dumps(data, separators=(",", ":")).encode())
 
 
+def png_bytes(image: np.ndarray) -> bytes:
+    """An (H, W, 3) uint8 RGB image as the content of a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
 def write_png(path: Path, image: np.ndarray) -> None:
     """Write an (H, W, 3) uint8 RGB image."""
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    path.write_bytes(data.tobytes())
+    path.write_bytes(png_bytes(image))
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Class colours that colour-blind readers can tell apart on pink and purple tissue."""
+"""Colours that colour-blind readers can tell apart: of classes on tissue, of lines in plots."""
+
+from collections.abc import Sequence
 
 # Okabe and Ito's palette without its black and its reddish purple, which stained tissue hides;
 # in the order that keeps the first classes furthest apart.
@@ -10,6 +12,8 @@ _OKABE_ITO = (
     (86, 180, 233),  # sky blue
     (230, 159, 0),  # orange
 )
+# For lines, without yellow, which paper hides.
+_LINES = tuple(_OKABE_ITO[index] for index in (1, 3, 2, 5, 4))
 
 
 def class_colors(num: int) -> list[tuple[int, int, int]]:
@@ -21,8 +25,24 @@ def class_colors(num: int) -> list[tuple[int, int, int]]:
     Returns:
         `num` RGB triples in 0..255.
     """
+    return _repeated(_OKABE_ITO, num)
+
+
+def line_colors(num: int) -> list[tuple[int, int, int]]:
+    """The colours of `num` lines or bars of a plot.
+
+    Args:
+        num: number of lines; beyond five the palette comes again, darker each time.
+
+    Returns:
+        `num` RGB triples in 0..255.
+    """
+    return _repeated(_LINES, num)
+
+
+def _repeated(palette: Sequence[tuple[int, int, int]], num: int) -> list[tuple[int, int, int]]:
     colors = []
     for index in range(num):
-        round_, position = divmod(index, len(_OKABE_ITO))
-        colors.append(tuple(round(value * 0.6**round_) for value in _OKABE_ITO[position]))
+        round_, position = divmod(index, len(palette))
+        colors.append(tuple(round(value * 0.6**round_) for value in palette[position]))
     return colors

@@ -26,6 +26,29 @@ def decode_mask(rle: dict[str, Any]) -> np.ndarray:
     return mask_utils.decode(rle).astype(bool)
 
 
+def encode_pixels(pixels: np.ndarray, height: int, width: int) -> dict[str, Any]:
+    """Encode a mask that is given by its pixels; a fraction of the time of `encode_mask`.
+
+    Args:
+        pixels: indices into the flattened (H, W) image, one at least.
+        height, width: H and W.
+
+    Returns:
+        `{"size": [H, W], "counts": str}`.
+    """
+    runs = {"size": [height, width], "counts": _runs(pixels, height, width)}
+    return _with_text_counts(mask_utils.frPyObjects(runs, height, width))
+
+
+def mask_pixels(rle: dict[str, Any]) -> np.ndarray:
+    """Return the indices of an encoded mask's pixels in the flattened (H, W) image."""
+    mask = decode_mask(rle)
+    height, width = mask.shape
+    # Run lengths go down the columns, and so lie the decoded pixels in memory.
+    columns, rows = np.divmod(np.flatnonzero(mask.T), height)
+    return rows * width + columns
+
+
 def rle_from_segmentation(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     """Turn any COCO outline of one instance into compressed RLE.
 
@@ -56,6 +79,19 @@ def rle_from_segmentation(segmentation: Any, height: int, width: int) -> dict[st
     if isinstance(counts, list):
         return _with_text_counts(mask_utils.frPyObjects(segmentation, height, width))
     return _with_text_counts(segmentation)
+
+
+def _runs(pixels: np.ndarray, height: int, width: int) -> list[int]:
+    """Lengths of the runs outside, inside, outside and so on, down the columns."""
+    rows, columns = np.divmod(pixels, width)
+    inside = np.sort(columns * height + rows)
+    gaps = np.flatnonzero(inside[1:] - inside[:-1] > 1)
+    bounds = np.zeros(2 * gaps.size + 4, dtype=np.intp)
+    bounds[1], bounds[3:-1:2] = inside[0], inside[gaps + 1]  # where runs inside start
+    bounds[2:-2:2], bounds[-2] = inside[gaps] + 1, inside[-1] + 1  # and where they end
+    bounds[-1] = height * width
+    counts = (bounds[1:] - bounds[:-1]).tolist()
+    return counts if counts[-1] else counts[:-1]
 
 
 def _rle_from_polygons(polygons: list, height: int, width: int) -> dict[str, Any]:

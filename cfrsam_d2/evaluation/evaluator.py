@@ -12,10 +12,11 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from ..data.rle import decode_mask
+from ..data.rle import mask_pixels
 from ..errors import UserError
 from .image_scores import ImageScores, score_detection, score_segmentation
 from .nuclei import Nuclei, ground_truth_nuclei, predicted_nuclei
+from .predictions import PREDICTIONS_NAME, nucleus_records, write_predictions
 from .report import dataset_tables, format_tables, write_report
 from .tables import summarize
 
@@ -25,12 +26,13 @@ logger = logging.getLogger(__name__)
 class NucleusEvaluator(DatasetEvaluator):
     """Score nuclei against a registered dataset: PQ, AJI, detection and classification.
 
-    Every image is reduced to a few numbers as soon as it is processed. Centroids for detection are
-    those of masks on both sides; where only points are predicted, the points take their place and
-    the segmentation metrics are left out.
+    Every image is reduced to a few numbers, and its predictions to run lengths, as soon as it is
+    processed. Centroids for detection are those of masks on both sides; where only points are
+    predicted, the points take their place and the segmentation metrics are left out.
 
     Attributes:
         scores: the records of the images that this rank has processed, by `image_id`.
+        predictions: likewise the annotations of `nucleus_records`, if there is a folder for them.
     """
 
     def __init__(
@@ -40,7 +42,8 @@ class NucleusEvaluator(DatasetEvaluator):
         Args:
             dataset_name: registered name; its dicts hold the ground truth, its metadata
                 `thing_classes` and, for the order of the report, `tissues`.
-            output_dir: folder for metrics.json and the CSV tables; None writes nothing.
+            output_dir: folder for metrics.json, the CSV tables and predictions.json; None writes
+                nothing.
             distributed: collect the scores of all ranks on the first; False: this rank's alone.
 
         Raises:
@@ -64,8 +67,9 @@ class NucleusEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all scores."""
+        """Forget all scores and predictions."""
         self.scores: dict[int | str, ImageScores] = {}
+        self.predictions: dict[int | str, list[str]] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Instances]]) -> None:
         """Score a batch.
@@ -86,9 +90,18 @@ class NucleusEvaluator(DatasetEvaluator):
                     f"image_id {image_id!r} is not in {self._dataset_name}: "
                     "evaluate on the dataset that the images come from"
                 )
-            self.scores[image_id] = self._score(
-                self._images[image_id], output["instances"].to("cpu")
-            )
+            image = self._images[image_id]
+            instances = output["instances"].to("cpu")
+            masks = _mask_pixels(image, instances)
+            self.scores[image_id] = self._score(image, instances, masks)
+            if self._output_dir is not None:
+                self.predictions[image_id] = nucleus_records(
+                    instances.pred_classes.numpy(),
+                    instances.scores.float().numpy(),
+                    instances.pred_points.float().numpy() if instances.has("pred_points") else None,
+                    masks,
+                    (image["height"], image["width"]),
+                )
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Average over the dataset, print the tables and write them.
@@ -99,12 +112,13 @@ class NucleusEvaluator(DatasetEvaluator):
         Raises:
             UserError: images of the dataset were not processed.
         """
-        scores = self.scores
+        scores, predictions = self.scores, self.predictions
         if self._distributed:
             comm.synchronize()
-            scores = {}
-            for of_rank in comm.gather(self.scores, dst=0):
-                scores |= of_rank
+            scores, predictions = {}, {}
+            for of_rank in comm.gather((self.scores, self.predictions), dst=0):
+                scores |= of_rank[0]
+                predictions |= of_rank[1]
             if not comm.is_main_process():
                 return OrderedDict()
         self._check_all_processed(scores)
@@ -114,7 +128,9 @@ class NucleusEvaluator(DatasetEvaluator):
         logger.info("%s:\n\n%s", self._dataset_name, format_tables(metrics, tables))
         if self._output_dir is not None:
             write_report(self._output_dir, metrics, tables, images, self._class_names)
-            logger.info("Tables are in %s", self._output_dir)
+            path = self._output_dir / PREDICTIONS_NAME
+            write_predictions(path, self._images.values(), predictions, self._class_names)
+            logger.info("Tables and %s are in %s", PREDICTIONS_NAME, self._output_dir)
         return metrics
 
     def _check_all_processed(self, scores: dict[int | str, ImageScores]) -> None:
@@ -126,9 +142,11 @@ class NucleusEvaluator(DatasetEvaluator):
                 f"{missing[0]['image_id']!r}): run the model on the whole dataset"
             )
 
-    def _score(self, image: dict[str, Any], instances: Instances) -> ImageScores:
+    def _score(
+        self, image: dict[str, Any], instances: Instances, masks: list[np.ndarray] | None
+    ) -> ImageScores:
         num_classes = len(self._class_names)
-        gt, pred = self._ground_truth(image), self._prediction(image, instances)
+        gt, pred = self._ground_truth(image), self._prediction(image, instances, masks)
         magnification = image.get("magnification", 40)
         return ImageScores(
             image_id=image["image_id"],
@@ -141,14 +159,16 @@ class NucleusEvaluator(DatasetEvaluator):
     def _ground_truth(self, image: dict[str, Any]) -> Nuclei:
         annotations = image["annotations"]
         return ground_truth_nuclei(
-            [_mask_pixels(nucleus["segmentation"]) for nucleus in annotations],
+            [mask_pixels(nucleus["segmentation"]) for nucleus in annotations],
             [nucleus["category_id"] for nucleus in annotations],
             (image["height"], image["width"]),
             len(self._class_names),
         )
 
-    def _prediction(self, image: dict[str, Any], instances: Instances) -> Nuclei:
-        size, num_classes = (image["height"], image["width"]), len(self._class_names)
+    def _prediction(
+        self, image: dict[str, Any], instances: Instances, masks: list[np.ndarray] | None
+    ) -> Nuclei:
+        num_classes = len(self._class_names)
         classes = instances.pred_classes.numpy()
         if classes.size and classes.max() >= num_classes:
             raise UserError(
@@ -156,23 +176,22 @@ class NucleusEvaluator(DatasetEvaluator):
                 f"{num_classes} classes: set MODEL.PROMPT_LEARNER.NUM_CLASSES to {num_classes} and "
                 "use weights trained with it"
             )
-        if not instances.has("pred_masks"):
+        if masks is None:
             return Nuclei(instances.pred_points.float().numpy(), classes)
-        masks = instances.pred_masks.numpy()
-        if masks.shape[1:] != size:
-            raise UserError(
-                f"masks of {masks.shape[1:]} px for {image['file_name']} of {size} px: "
-                "predict in the size of the image"
-            )
-        pixels = [np.flatnonzero(mask) for mask in masks]
         scores = instances.scores.float().numpy()
-        return predicted_nuclei(pixels, classes, scores, size, num_classes)
+        size = (image["height"], image["width"])
+        return predicted_nuclei(masks, classes, scores, size, num_classes)
 
 
-def _mask_pixels(rle: dict[str, Any]) -> np.ndarray:
-    """Return the indices of an encoded mask's pixels in the flattened (H, W) image."""
-    mask = decode_mask(rle)
-    height, width = mask.shape
-    # Run lengths go down the columns, and so lie the decoded pixels in memory.
-    columns, rows = np.divmod(np.flatnonzero(mask.T), height)
-    return rows * width + columns
+def _mask_pixels(image: dict[str, Any], instances: Instances) -> list[np.ndarray] | None:
+    """Return the indices of each mask's pixels in the flattened image; None without masks."""
+    if not instances.has("pred_masks"):
+        return None
+    size = (image["height"], image["width"])
+    masks = instances.pred_masks.numpy()
+    if masks.shape[1:] != size:
+        raise UserError(
+            f"masks of {masks.shape[1:]} px for {image['file_name']} of {size} px: "
+            "predict in the size of the image"
+        )
+    return [np.flatnonzero(mask) for mask in masks]

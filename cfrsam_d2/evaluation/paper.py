@@ -1,10 +1,13 @@
-"""The scores on PanNuke that the paper reports for CFR-SAM with SAM ViT-B ("b") and ViT-H ("h").
+"""The scores that the paper reports for CFR-SAM with SAM ViT-B ("b") and ViT-H ("h").
 
-From Tables 1 to 4 of "Adapting SAM to Nuclei Instance Segmentation and Classification via
-Cooperative Fine-Grained Refinement": means over the three splits, in its order of rows and columns.
-Tissues and classes are named as in this project's metrics.json. Tables 3 and 4 leave ViT-B out.
+From Tables 1 to 6 of "Adapting SAM to Nuclei Instance Segmentation and Classification via
+Cooperative Fine-Grained Refinement", in its order of rows and columns. Tables 1 to 4 are of
+PanNuke: means over the three splits. Tissues and classes are named as in this project's
+metrics.json. Tables 3 to 6 leave ViT-B out.
 At the end, the sizes and speeds that it reports.
 """
+
+from collections.abc import Mapping, Sequence
 
 # Table 1: bPQ and mPQ of ViT-B, then of ViT-H.
 TISSUES = {
@@ -57,6 +60,10 @@ CLASS_PQ = {
     "dead": 0.153,
 }
 
+# Tables 5 and 6, ViT-H: CPM-17 and MoNuSeg. PQ is class-free.
+CPM17 = {"AJI": 0.725, "PQ": 0.719}
+MONUSEG = {"AJI": 0.668, "PQ": 0.662}
+
 # Tables 7 and 9, and section 4.6 for ViT-H: trainable parameters of stage 2 in millions, by config.
 TRAINABLE = {
     "cfrsam_b": 8.3,
@@ -87,3 +94,42 @@ EFFICIENCY = {
     "b": {"trainable": 63.4, "parameters": 153.1, "macs": 89.5, "images_per_second": 13},
     "h": {"trainable": 74.2, "parameters": 650.5, "macs": 299.7, "images_per_second": 7},
 }
+
+Metrics = Mapping[str, Mapping[str, float]]  # as in metrics.json
+
+
+def published_metrics(dataset_name: str) -> dict[str, Metrics]:
+    """What the paper reports about a dataset, in the groups of metrics.json.
+
+    Args:
+        dataset_name: registered; the folds of PanNuke have the means over its splits.
+
+    Returns:
+        Groups by model; {} where the paper says nothing.
+    """
+    if dataset_name in ("cpm17_test", "monuseg_test"):
+        scores = CPM17 if dataset_name == "cpm17_test" else MONUSEG
+        return {"CFR-SAM-H": {"segmentation": {"bPQ": scores["PQ"], "AJI": scores["AJI"]}}}
+    if not dataset_name.startswith("pannuke_fold"):
+        return {}
+    detection = {"detection": _named(DETECTION), "classification": {}, "class_pq": CLASS_PQ}
+    for name, scores in CLASSIFICATION.items():
+        detection["classification"] |= _named(scores, f"_{name}")
+    return {
+        "CFR-SAM-B": _pannuke_segmentation("b"),
+        "CFR-SAM-H": {**_pannuke_segmentation("h"), **detection},
+    }
+
+
+def _pannuke_segmentation(model: str) -> Metrics:
+    segmentation = {name: mean for name, (mean, _) in OVERALL[model].items()}
+    segmentation |= zip(("bPQ_std", "mPQ_std"), STD[model], strict=True)
+    return {
+        "segmentation": segmentation,
+        "tissue_bpq": {tissue: scores[model][0] for tissue, scores in TISSUES.items()},
+        "tissue_mpq": {tissue: scores[model][1] for tissue, scores in TISSUES.items()},
+    }
+
+
+def _named(scores: Sequence[float], suffix: str = "") -> dict[str, float]:
+    return {f"{name}{suffix}": score for name, score in zip(("P", "R", "F1"), scores, strict=True)}

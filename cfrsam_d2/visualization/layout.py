@@ -66,14 +66,24 @@ def side_by_side(
     draw = ImageDraw.Draw(picture)
     for panel, corner in zip(panels, layout.panels, strict=True):
         picture.paste(Image.fromarray(panel), corner)
-    for item, (_, (left, top, _, bottom)) in zip(legend, layout.legend, strict=True):
-        swatch = (left - (bottom - top), top, left, bottom)
-        inset = (bottom - top) // 6
-        swatch = (swatch[0], top + inset, swatch[2] - 2 * inset, bottom - inset)
-        draw.rectangle(swatch, fill=item.color, outline=TEXT_COLOR)
-    for text, (left, top, _, _) in [*layout.titles, *layout.legend, layout.caption]:
+    draw_legend(draw, legend, layout.legend, font)
+    for text, (left, top, _, _) in [*layout.titles, layout.caption]:
         draw.text((left, top), text, TEXT_COLOR, font)
     return np.asarray(picture)
+
+
+def draw_legend(
+    draw: ImageDraw.ImageDraw,
+    legend: Sequence[LegendItem],
+    placed: Sequence[PlacedText],
+    font: ImageFont.FreeTypeFont,
+) -> None:
+    """Draw each item's text where `place_legend` has put it, and its swatch on the left of it."""
+    for item, (text, (left, top, _, bottom)) in zip(legend, placed, strict=True):
+        inset = (bottom - top) // 6
+        swatch = (left - (bottom - top), top + inset, left - 2 * inset, bottom - inset)
+        draw.rectangle(swatch, fill=item.color, outline=TEXT_COLOR)
+        draw.text((left, top), text, TEXT_COLOR, font)
 
 
 def place(
@@ -101,7 +111,7 @@ def place(
     ]
     panels_top = MARGIN + line + MARGIN // 2
     legend_top = panels_top + panel_height + MARGIN
-    placed_legend = _placed_legend(legend, legend_top, right, font)
+    placed_legend = place_legend(legend, legend_top, right, font)
     caption_top = placed_legend[-1].box[3] + MARGIN if legend else legend_top
     placed_caption = _placed(caption, MARGIN, caption_top, right, font)
     size = (right + MARGIN, caption_top + line + MARGIN)
@@ -109,7 +119,7 @@ def place(
     return Layout(size, corners, placed_titles, placed_legend, placed_caption)
 
 
-def _placed_legend(
+def place_legend(
     texts: Sequence[str], top: int, right: int, font: ImageFont.FreeTypeFont
 ) -> list[PlacedText]:
     """Items from left to right, then on the next line; each has a line's height for its swatch."""

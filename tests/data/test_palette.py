@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from cfrsam_d2.data.palette import class_colors
+from cfrsam_d2.data.palette import class_colors, line_colors
 
 # Dichromats' view of linear RGB (Viénot, Brettel and Mollon 1999): protanopia, deuteranopia.
 DICHROMACY = (
@@ -28,6 +28,13 @@ def test_colors_are_rgb_and_all_different():
     colors = class_colors(18)
     assert all(isinstance(value, int) and 0 <= value <= 255 for c in colors for value in c)
     assert len(set(colors)) == 18
+
+
+def test_lines_have_the_classes_colours_but_for_one_that_paper_hides():
+    yellow = class_colors(1)[0]
+    assert set(line_colors(5)) == set(class_colors(6)) - {yellow}
+    assert line_colors(2) == line_colors(7)[:2]
+    assert len(set(line_colors(9))) == 9
 
 
 def test_colour_blind_readers_tell_the_six_apart():

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from cfrsam_d2.data.rle import decode_mask, encode_mask, rle_from_segmentation
+from cfrsam_d2.data.rle import (
+    decode_mask,
+    encode_mask,
+    encode_pixels,
+    mask_pixels,
+    rle_from_segmentation,
+)
 from cfrsam_d2.errors import UserError
 
 # Columns first: a pixel at (row 1, column 0), one at (row 0, column 2), in 2 rows by 3 columns.
@@ -28,6 +34,14 @@ def test_masks_come_back():
         assert rle["size"] == list(mask.shape)
         assert isinstance(rle["counts"], str)
         np.testing.assert_array_equal(decode_mask(rle), mask)
+
+
+def test_pixels_are_encoded_as_their_mask_is():
+    for mask in random_masks():
+        pixels = np.flatnonzero(mask)
+        np.testing.assert_array_equal(np.sort(mask_pixels(encode_mask(mask))), pixels)
+        if pixels.size:
+            assert encode_pixels(pixels, *mask.shape) == encode_mask(mask)
 
 
 def test_labels_count_as_mask_pixels():

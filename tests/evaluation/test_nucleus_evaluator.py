@@ -17,16 +17,18 @@ from detectron2.evaluation import print_csv_format
 from detectron2.structures import Instances
 from known_shapes import rectangles
 
-from cfrsam_d2.data.rle import encode_mask
+from cfrsam_d2.data.coco import load_nucleus_json
+from cfrsam_d2.data.rle import decode_mask, encode_mask
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.evaluation import NucleusEvaluator, evaluator
+from cfrsam_d2.evaluation.predictions import read_predictions
 
 NAME = "evaluator_test"
 SIZE = (30, 40)
 BOXES = [(0, 0, 10, 10), (10, 20, 20, 30)]  # y0, x0, y1, x1: 100 px each
 
 
-def image(image_id: int, classes: list[int], tissue: str | None = "Colon") -> dict[str, Any]:
+def image(image_id: int | str, classes: list[int], tissue: str | None = "Colon") -> dict[str, Any]:
     """One nucleus a class, in the places of BOXES."""
     annotations = [
         {"segmentation": encode_mask(rectangles(box, size=SIZE)), "category_id": class_id}
@@ -157,11 +159,12 @@ def test_ranks_are_merged_in_the_order_of_the_dataset(
 ):
     register(DATASET)
     expected = process(NucleusEvaluator(NAME, str(tmp_path / "one")), [0, 1, 2]).evaluate()
-    other = process(NucleusEvaluator(NAME), [2, 1])  # image 11 is on both ranks
+    other = process(NucleusEvaluator(NAME, str(tmp_path / "two")), [2, 1])  # 11 is on both ranks
     first = process(NucleusEvaluator(NAME, str(tmp_path / "two")), [1, 0])
-    monkeypatch.setattr(evaluator.comm, "gather", lambda data, dst: [data, other.scores])
+    of_other = (other.scores, other.predictions)
+    monkeypatch.setattr(evaluator.comm, "gather", lambda data, dst: [data, of_other])
     assert first.evaluate() == expected
-    for name in ("images.csv", "metrics.json", "tissues.csv"):
+    for name in ("images.csv", "metrics.json", "tissues.csv", "predictions.json"):
         assert (tmp_path / "one" / name).read_text() == (tmp_path / "two" / name).read_text()
     monkeypatch.setattr(evaluator.comm, "is_main_process", lambda: False)
     monkeypatch.setattr(evaluator.comm, "gather", lambda data, dst: [])
@@ -175,11 +178,45 @@ def test_without_distribution_nothing_is_gathered(monkeypatch: pytest.MonkeyPatc
     assert scores["detection"]["R"] == 1
 
 
-def test_what_is_kept_of_an_image_is_small():
+def test_what_is_kept_of_an_image_is_small(tmp_path: Path):
     register(DATASET)
-    scorer = process(NucleusEvaluator(NAME), [0, 1, 2])
+    scorer = process(NucleusEvaluator(NAME, str(tmp_path)), [0, 1, 2])
     masks_of_one_image = SIZE[0] * SIZE[1]
-    assert len(pickle.dumps(scorer.scores)) / len(DATASET) < masks_of_one_image
+    for kept in (scorer.scores, scorer.predictions):
+        assert len(pickle.dumps(kept)) / len(DATASET) < masks_of_one_image
+    without_folder = process(NucleusEvaluator(NAME), [0, 1, 2])
+    assert without_folder.predictions == {}
+
+
+def test_predictions_are_kept_as_they_are(tmp_path: Path):
+    register([image("a", [0, 1]), image("b", [1])])
+    scorer = NucleusEvaluator(NAME, str(tmp_path))
+    overlapping = [(0, 0, 10, 10), (0, 5, 10, 15), (3, 3, 3, 3)]  # the last one has no pixel
+    outputs = [prediction([], []), prediction(overlapping, [1, 0, 1], [0.9, 0.1, 0.5])]
+    outputs[1]["instances"].pred_points[0] = torch.tensor([4.125, 4.5])
+    scorer.process([{"image_id": "b"}, {"image_id": "a"}], outputs)
+    scorer.evaluate()
+    read = read_predictions(tmp_path / "predictions.json")
+    assert read.class_names == ["round", "long"]
+    assert list(read.images) == ["a", "b"]
+    assert read.images["b"] == ("b.png", [])
+    name, (first, second) = read.images["a"]
+    assert name == "a.png"
+    assert (first["category_id"], second["category_id"]) == (1, 0)
+    assert (first["score"], second["score"]) == (0.9, 0.1)
+    assert first["point"] == [4.12, 4.5]
+    assert (first["bbox"], first["area"]) == ([0, 0, 10, 10], 100)
+    for nucleus, box in ((first, overlapping[0]), (second, overlapping[1])):
+        whole = rectangles(box, size=SIZE) > 0
+        np.testing.assert_array_equal(decode_mask(nucleus["segmentation"]), whole)
+
+
+def test_predictions_are_coco_instances(tmp_path: Path):
+    register(DATASET)
+    process(NucleusEvaluator(NAME, str(tmp_path)), [0, 1, 2]).evaluate()
+    dicts = load_nucleus_json(tmp_path / "predictions.json", "images")
+    assert [each["file_name"] for each in dicts] == [f"images/{i}.png" for i in (10, 11, 12)]
+    assert [len(each["annotations"]) for each in dicts] == [2, 1, 1]
 
 
 def test_points_alone_give_detection_and_classification(tmp_path: Path):
@@ -196,7 +233,11 @@ def test_points_alone_give_detection_and_classification(tmp_path: Path):
         "metrics.json",
         "detection.csv",
         "images.csv",
+        "predictions.json",
     }
+    images = read_predictions(tmp_path / "predictions.json").images
+    assert [len(each.nuclei) for each in images.values()] == [2, 1, 0]
+    assert images[10].nuclei[0]["point"] == [4.5, 16]
     with open(tmp_path / "images.csv") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image_id", "file_name", "tissue", "n_gt", "n_pred"]

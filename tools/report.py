@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Write one HTML file about one or several runs: tables, plots, and pictures of what went wrong.
+
+    python tools/report.py OUTPUT_DIR… [--dataset NAME] [--output report.html] [--images N]
+
+An OUTPUT_DIR is what train_net.py leaves after training or --eval-only; no model is run here. Of
+several runs, which must be evaluated on the same dataset, the first is what others are compared
+with. docs/report.md says what the parts mean.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
+
+# isort: split
+from cfrsam_d2.data.files import write_bytes
+from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.report import build_page, read_material
+
+
+@exits_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="OUTPUT_DIR", help="of a run")
+    parser.add_argument("--dataset", help="default: the first of DATASETS.TEST")
+    parser.add_argument("--output", type=Path, help="default: report.html in the first OUTPUT_DIR")
+    parser.add_argument(
+        "--images", type=int, default=24, help="best, median and worst images, a third each"
+    )
+    args = parser.parse_args(arguments)
+    if args.images < 1:
+        raise UserError(f"--images is {args.images}: ask for 1 image or more")
+    page = build_page(read_material(args.folders, args.dataset), args.images)
+    output = args.output or args.folders[0] / "report.html"
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(output, page.encode())
+    except OSError as error:
+        raise UserError(
+            f"cannot write {output} ({error.strerror}): let --output name another file"
+        ) from None
+    print(f"The report is {output} ({len(page) / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    main()
