@@ -6,12 +6,11 @@
 The sizes are those of BGMR: 48 channels to 16, on 25 crops of 64 px. Medians of 5 runs each.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from tabulate import tabulate
+from timing import median_seconds
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
@@ -29,13 +28,7 @@ def torchvisions(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Ten
 
 
 def median_ms(work: Callable[[], object]) -> float:
-    work()
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+    return 1000 * median_seconds(work, RUNS)
 
 
 def main() -> None:

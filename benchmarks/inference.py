@@ -12,17 +12,17 @@ output/quickstart/ (`make quickstart`).
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from efficiency import discs, spread_points
 from plain import plain
 from tabulate import tabulate
+from timing import median_seconds
 from torch import Tensor, nn
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
@@ -32,13 +32,13 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import ImageList
 
+from cfrsam_d2.analysis import IMAGE_SIZE
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.engine.setup import skip_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
 
 ROOT = Path(__file__).resolve().parents[1]
-IMAGE_SIZE, NUCLEUS_SIZE = 256, 20  # px
 TRAINED = "configs/quickstart/cfrsam.yaml"
 # Crops whose halo holds all that BGMR sees.
 EXACT_CROPS = ["MODEL.MASK_HEAD.CROP_SIZES", "[64, 80, 96]", "MODEL.MASK_HEAD.CROP_HALO", "24"]
@@ -52,13 +52,9 @@ def random_model(name: str) -> nn.Module:
 
 
 def nuclei(count: int) -> tuple[Tensor, Tensor]:
-    """Points (count, 2) drawn at random, and squares around them as masks (count, 256, 256)."""
-    half = NUCLEUS_SIZE // 2
-    points = torch.randint(half, IMAGE_SIZE - half, (count, 2))
-    masks = torch.zeros(count, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.bool)
-    for mask, (x, y) in zip(masks, points.tolist(), strict=True):
-        mask[y - half : y + half, x - half : x + half] = True
-    return points.float(), masks
+    """Points (count, 2) on a grid, and discs around them as masks (count, 256, 256)."""
+    points = spread_points(count)
+    return points, discs(points)
 
 
 @torch.no_grad()
@@ -81,16 +77,6 @@ def train_step(model: nn.Module, image: Tensor, points: Tensor, masks: Tensor) -
     sum(losses.values()).backward()
     model.zero_grad()
     model.eval()
-
-
-def median_seconds(work: Callable[[], object], runs: int) -> float:
-    work()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def compare(model: nn.Module, work: Callable, count: int, runs: int) -> tuple[float, float]:

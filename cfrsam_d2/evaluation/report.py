@@ -4,12 +4,12 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
+from ..data.files import write_bytes
 from .image_scores import ImageScores
 from .tables import (
     Row,
@@ -65,7 +65,7 @@ def write_report(
         group: {name: _none_if_nan(value) for name, value in values.items()}
         for group, values in metrics.items()
     }
-    _replace(output_dir / "metrics.json", json.dumps(groups, indent=2) + "\n")
+    write_bytes(output_dir / "metrics.json", f"{json.dumps(groups, indent=2)}\n".encode())
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -75,14 +75,8 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _none_if_nan(value) for name, value in row.items()})
-    _replace(path, text.getvalue())
+    write_bytes(path, text.getvalue().encode())
 
 
 def _none_if_nan(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-import cv2
 import numpy as np
 
+from ..data.files import png_bytes
 from ..visualization.drawing import draw_instances, upscaling_factor
 from ..visualization.layout import LegendItem, side_by_side
 from .nuclei import Prediction
@@ -39,5 +39,4 @@ def draw_overlay(prediction: Prediction) -> np.ndarray:
 
 def overlay_png(prediction: Prediction) -> bytes:
     """The overlay as a PNG file."""
-    picture = cv2.cvtColor(draw_overlay(prediction), cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", picture)[1].tobytes()
+    return png_bytes(draw_overlay(prediction))

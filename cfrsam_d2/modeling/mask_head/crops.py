@@ -3,6 +3,8 @@
 Autograd's own gradients of slices are of the size of a whole map each; these are summed in place.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -40,7 +42,7 @@ def paste(crops: Tensor, corners: Tensor, frame_size: tuple[int, int], outside: 
     return _Paste.apply(crops, areas, frame_size, outside)
 
 
-def _areas(index, corners: Tensor, size: tuple[int, int]) -> list[Area]:
+def _areas(index: Iterable[int], corners: Tensor, size: tuple[int, int]) -> list[Area]:
     height, width = size
     return [
         (i, ..., slice(y, y + height), slice(x, x + width))
