@@ -14,13 +14,13 @@ from timing import median_seconds
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
-from cfrsam_d2.modeling.mask_head.layers import TAPS, deform_conv3x3
+from cfrsam_d2.modeling.mask_head.layers import TAPS, sample_taps, tap_products
 
 NUCLEI, IN_CHANNELS, OUT_CHANNELS, SIDE, RUNS = 25, 48, 16, 64, 5
 
 
 def ours(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    return deform_conv3x3(x, offset.unflatten(1, (TAPS, 2)), mask, weight)
+    return sample_taps(tap_products(x, weight), offset.unflatten(1, (TAPS, 2)), mask)
 
 
 def torchvisions(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

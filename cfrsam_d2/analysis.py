@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of the model, part by part; neither weights nor data are needed.
 
 Multiply-adds are fvcore's, of a 256×256 image: those of products and convolutions, and its rates
-for norms and resampling. As in the published figures, deformable convolutions count for nothing but
-their offsets, and the encoder works on the padding of its windows, too.
+for norms and resampling. Counted is the model as it is published, refining at full frame; fvcore
+does not know deformable convolutions, so these count for nothing but their offsets.
 """
 
 from collections import Counter
@@ -19,10 +19,9 @@ from torch import nn
 from .engine.setup import skip_initial_weights
 from .modeling.mask_head import PointPromptedMaskHead
 from .modeling.mask_head.decoding import decode_points
-from .modeling.mask_head.layers import DeformConv
 from .modeling.prompt_learner import CentroidProposalGenerator
+from .modeling.published import as_published
 from .modeling.sam.encoder import NECK_CHANNELS, NUM_LEVELS, PATCH_SIZE
-from .modeling.sam.published import as_published
 
 IMAGE_SIZE = 256  # px
 # Parts by their place in the model; a part's name begins with that of the part it belongs to.
@@ -144,12 +143,12 @@ def _count_stage2(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
     image = _blank_image()
     side = IMAGE_SIZE // PATCH_SIZE
     levels = [torch.zeros(1, NECK_CHANNELS, side, side) for _ in range(NUM_LEVELS)]
-    with as_published(model.backbone):
+    with as_published(model):
         encoder = _count_macs("backbone", model.backbone, model.backbone, image)
-    one, two = (
-        _count_macs("mask_head", head, partial(_cut_out, head), image, points, *levels)
-        for points in (torch.zeros(1, 2), torch.zeros(2, 2))
-    )
+        one, two = (
+            _count_macs("mask_head", head, partial(_cut_out, head), image, points, *levels)
+            for points in (torch.zeros(1, 2), torch.zeros(2, 2))
+        )
     return encoder + one, two - one
 
 
@@ -204,15 +203,4 @@ def _count_macs(
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counts = Counter({path: round(count) for path, count in analysis.by_module().items()})
     counts[name] = counts[""]  # with what the function itself computes
-    for path, submodule in traced.named_modules():
-        if isinstance(submodule, DeformConv):
-            children = (f"{path}.{child}" for child, _ in submodule.named_children())
-            _remove(path, counts[path] - sum(counts[child] for child in children), counts)
     return counts
-
-
-def _remove(path: str, count: int, counts: Counter[str]) -> None:
-    """Take `count` away from the submodule at `path` and from all that it is in."""
-    while path:
-        counts[path] -= count
-        path = path.rpartition(".")[0]

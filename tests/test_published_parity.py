@@ -163,7 +163,7 @@ def test_bgmr(fixtures: Path):
     assert_close(base, expected["base_feature"])
     assert_close(detail - base, expected["boundary_enhanced"])
     refined_logits, boundary_logits = bgmr(
-        detail[prompt_image(expected["counts"])],
+        bgmr.bgff.of_detail(detail)[prompt_image(expected["counts"])],
         expected["mask_feature"],
         expected["fused_feature"],
     )

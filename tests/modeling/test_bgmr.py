@@ -31,14 +31,14 @@ def test_logits_at_four_times_the_size_of_the_mask_features(size: tuple[int, int
     height, width = size
     bgmr = awake(BGMR())
     quarter = torch.randn(2, 3, 32, height // 4, width // 4)
-    refined, boundary = bgmr(torch.randn(3, 32, *size), *quarter)
+    refined, boundary = bgmr(bgmr.detail(torch.randn(3, 3, *size)), *quarter)
     assert refined.shape == boundary.shape == (3, *size)
     assert bgmr.mcbe(torch.randn(2, 3, *size)).shape == (2, 32, *size)
 
 
 def test_nuclei_do_not_meet_in_evaluation():
     bgmr = awake(BGMR())
-    detail, quarter = torch.randn(3, 32, 16, 16), torch.randn(2, 3, 32, 4, 4)
+    detail, quarter = bgmr.detail(torch.randn(3, 3, 16, 16)), torch.randn(2, 3, 32, 4, 4)
     together = bgmr(detail, *quarter)
     for i in range(3):
         alone = bgmr(detail[i : i + 1], *quarter[:, i : i + 1])
@@ -49,7 +49,7 @@ def test_nuclei_do_not_meet_in_evaluation():
 def test_every_parameter_gets_a_gradient_from_its_own_loss():
     bgmr = BGMR()
     images, quarter = torch.randn(2, 3, 16, 16), torch.randn(2, 2, 32, 4, 4)
-    refined, boundary = bgmr(bgmr.mcbe(images), *quarter)
+    refined, boundary = bgmr(bgmr.detail(images), *quarter)
     (refined.square().sum() + boundary.square().sum()).backward()
     for name, parameter in bgmr.named_parameters():
         assert parameter.grad is not None, name
@@ -91,7 +91,9 @@ def test_fusion_gives_each_branch_its_half_of_the_semantic_features():
     plain = bgff.plain_attention(bgff.plain(torch.cat([detail, semantic[:, :16]], dim=1)))
     deform = bgff.deform_attention(bgff.deform(torch.cat([detail, semantic[:, 16:]], dim=1)))
     expected = bgff.fuse(torch.cat([plain, deform], dim=1))
-    torch.testing.assert_close(bgff(semantic, detail), expected)
+    torch.testing.assert_close(
+        bgff(semantic, bgff.of_detail(detail)), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_refinement_adds_to_the_semantic_features():

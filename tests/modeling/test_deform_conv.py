@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import deform_conv2d
 
-from cfrsam_d2.modeling.mask_head.layers import DeformConv, deform_conv3x3
+from cfrsam_d2.modeling.mask_head.layers import DeformConv, sample_taps, tap_products
 
 
 def inputs(size: tuple[int, int], reach: float) -> list[torch.Tensor]:
@@ -19,6 +19,10 @@ def inputs(size: tuple[int, int], reach: float) -> list[torch.Tensor]:
         torch.randn(4, 5, 3, 3),
     ]
     return [each.double().requires_grad_() for each in tensors]
+
+
+def deform_conv3x3(x, offset, mask, weight) -> torch.Tensor:
+    return sample_taps(tap_products(x, weight), offset, mask)
 
 
 def of_torchvision(x, offset, mask, weight) -> torch.Tensor:

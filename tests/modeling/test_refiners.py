@@ -88,7 +88,7 @@ def test_without_mcbe_the_detail_is_the_base_of_bgmrs():
     bgmr, without = BGMR().eval(), BGMRWithoutMCBE().eval()
     without.mcbe.load_state_dict(bgmr.mcbe.base.state_dict())
     images = torch.randn(2, 3, *FRAME)
-    assert torch.equal(without.detail(images), bgmr.mcbe.base(images))
+    assert torch.equal(without.mcbe(images), bgmr.mcbe.base(images))
     missing = {name for name, _ in bgmr.named_parameters()} - {
         name for name, _ in without.named_parameters()
     }

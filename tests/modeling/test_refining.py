@@ -9,6 +9,7 @@ from cfrsam_d2.modeling.mask_head.refining import OUTSIDE_LOGIT, refine
 from cfrsam_d2.modeling.mask_head.windows import CropLadder
 
 FRAME = (96, 128)
+DETAIL_CHANNELS = 187  # of what BGMR takes of an image
 
 
 class Passing(nn.Module):
@@ -31,7 +32,7 @@ def maps(images: int, nuclei: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     height, width = FRAME
     return {
-        "detail": torch.randn(images, 32, height, width),
+        "detail": torch.randn(images, DETAIL_CHANNELS, height, width),
         "deep_features": torch.randn(images, 32, height // 4, width // 4),
         "mask_features": torch.randn(nuclei, 32, height // 4, width // 4),
     }

@@ -5,12 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from torchvision.ops import deform_conv2d
 
 from cfrsam_d2.analysis import Cost, analyze_model, count_trainable
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.evaluation.paper import TRAINABLE
-from cfrsam_d2.modeling.mask_head import layers
 from cfrsam_d2.modeling.sam.adapters import ADAPTERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,19 +96,6 @@ def test_parts_add_up(vit_b: dict[str, Cost]) -> None:
     assert sum(part.parameters for part in parts) == whole.parameters
     # Beside its parts, the head multiplies mask tokens with features: less than a thousandth.
     assert sum(part.macs for part in parts) == pytest.approx(whole.macs, rel=1e-3)
-
-
-def test_deformable_convolution_counts_as_little_as_torchvisions(
-    vit_b: dict[str, Cost], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """fvcore does not know torchvision's operator, and counts nothing for it."""
-
-    def torchvisions(x, offset, mask, weight):
-        return deform_conv2d(x, offset.flatten(1, 2), weight, padding=1, mask=mask)
-
-    monkeypatch.setattr(layers, "deform_conv3x3", torchvisions)
-    small = analyze("quickstart/cfrsam.yaml")  # its BGMR is that of any encoder
-    assert small["stage2.mask_head.refiner"] == vit_b["stage2.mask_head.refiner"]
 
 
 def test_json_of_four_levels(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,16 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import DeformConv, conv_bn, conv_bn_relu, upsample_conv
+from .layers import TAPS, DeformConv, conv_bn, conv_bn_relu, conv_part, tap_products, upsample_conv
 
 SMOOTHINGS = 3  # levels of MCBE beyond the first
-
-
-def _smooth(x: torch.Tensor) -> torch.Tensor:
-    """3×3 average, zeros outside: sums of moved maps, several times faster than pooling on CPUs."""
-    x = F.pad(x, (1, 1, 1, 1))
-    x = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
-    return (x[..., :-2] + x[..., 1:-1] + x[..., 2:]) / 9
 
 
 class MCBE(nn.Module):
@@ -41,9 +34,16 @@ class MCBE(nn.Module):
         context = self.first(base)
         features = [context]
         for widen, enhance in zip(self.contexts, self.enhancers, strict=True):
-            context = widen(_smooth(context))
-            features.append(context + enhance(context - _smooth(context)))
+            context = widen(self._smooth(context))
+            features.append(context + enhance(context - self._smooth(context)))
         return base + self.out(torch.cat(features, dim=1))
+
+    @staticmethod
+    def _smooth(x: torch.Tensor) -> torch.Tensor:
+        """3×3 average, zeros outside: sums of moved maps, on CPUs far faster than pooling."""
+        x = F.pad(x, (1, 1, 1, 1))
+        x = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
+        return (x[..., :-2] + x[..., 1:-1] + x[..., 2:]) / 9
 
 
 class SpatialAttention(nn.Module):
@@ -70,12 +70,36 @@ class BGFF(nn.Module):
         self.deform_attention = SpatialAttention()
         self.fuse = conv_bn_relu(channels, channels, 1)
 
-    def forward(self, semantic: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
-        """Args: S and D (R, 32, H, W). Returns: Y (R, 32, H, W)."""
+    def of_detail(self, detail: torch.Tensor) -> torch.Tensor:
+        """The part of D in all convolutions over [D, S], once an image.
+
+        Args: D (B, 32, H, W). Returns: (B, 187, H, W), of `plain`, offsets and taps in turn.
+        """
+        plain, offset, taps = self.plain[0], self.deform.offset, self.deform.conv
+        channels = slice(detail.shape[1])
+        parts = (
+            conv_part(plain, detail, channels),
+            conv_part(offset, detail, channels),
+            tap_products(detail, taps.weight[:, channels]),
+        )
+        return torch.cat(parts, dim=1)
+
+    def forward(self, semantic: torch.Tensor, of_detail: torch.Tensor) -> torch.Tensor:
+        """Args: S (R, 32, H, W), D's part of each nucleus's image. Returns: Y (R, 32, H, W)."""
+        plain, offset, taps = self.plain[0], self.deform.offset, self.deform.conv
         first, second = semantic.chunk(2, dim=1)
-        plain = self.plain_attention(self.plain(torch.cat([detail, first], dim=1)))
-        deform = self.deform_attention(self.deform(torch.cat([detail, second], dim=1)))
-        return self.fuse(torch.cat([plain, deform], dim=1))
+        channels = slice(-first.shape[1], None)
+        sizes = (plain.out_channels, offset.out_channels, TAPS * taps.out_channels)
+        of_plain, of_offset, of_taps = of_detail.split(sizes, dim=1)
+        x = self.plain[1:](of_plain + conv_part(plain, first, channels))
+        bias = offset.bias.view(-1, 1, 1)
+        deformed = self.deform.combine(
+            of_offset + conv_part(offset, second, channels) + bias,
+            of_taps + tap_products(second, taps.weight[:, channels]),
+        )
+        return self.fuse(
+            torch.cat([self.plain_attention(x), self.deform_attention(deformed)], dim=1)
+        )
 
 
 class BoundaryRefinement(nn.Module):
@@ -123,8 +147,8 @@ class BGMR(nn.Module):
         )
 
     def detail(self, images: torch.Tensor) -> torch.Tensor:
-        """D, once an image. Args: normalised images (B, 3, H, W). Returns: (B, 32, H, W)."""
-        return self.mcbe(images)
+        """What BGFF takes of D, once an image: normalised images (B, 3, H, W) to (B, 187, H, W)."""
+        return self.bgff.of_detail(self.mcbe(images))
 
     def forward(
         self, detail: torch.Tensor, mask_features: torch.Tensor, deep_features: torch.Tensor
@@ -132,7 +156,7 @@ class BGMR(nn.Module):
         """Refine R nuclei, each in its own frame or crop.
 
         Args:
-            detail: D of each nucleus's image, (R, 32, H, W).
+            detail: what `detail` makes of each nucleus's image, (R, 187, H, W).
             mask_features: U, the decoder's up-scaled embedding, (R, 32, H/4, W/4).
             deep_features: G of each nucleus's image, (R, 32, H/4, W/4).
 

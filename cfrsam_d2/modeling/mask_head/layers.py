@@ -45,40 +45,69 @@ class DeformConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Args: (n, in_channels, h, w). Returns: (n, out_channels, h, w)."""
-        offset_and_mask = self.offset(x)
+        return self.combine(self.offset(x), tap_products(x, self.conv.weight))
+
+    def combine(self, offset_and_mask: torch.Tensor, products: torch.Tensor) -> torch.Tensor:
+        """The second half of `forward`.
+
+        Args:
+            offset_and_mask: what `offset` gives, (n, 27, h, w).
+            products: what `tap_products` gives, (n, 9·out_channels, h, w).
+        """
         offset = offset_and_mask[:, : 2 * TAPS].unflatten(1, (TAPS, 2))  # (n, 9, (y, x), h, w)
         mask = offset_and_mask[:, 2 * TAPS :].sigmoid()  # (n, 9, h, w)
-        return F.relu(self.norm(deform_conv3x3(x, offset, mask, self.conv.weight)))
+        return F.relu(self.norm(sample_taps(products, offset, mask)))
 
 
-def deform_conv3x3(
-    x: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
-    """Modulated deformable 3×3 convolution without bias, zeros outside the map.
+def conv_part(conv: nn.Conv2d, x: torch.Tensor, channels: slice) -> torch.Tensor:
+    """A convolution of some of its input channels; those of all, with one bias, are its sum.
+
+    Args:
+        conv: the whole convolution.
+        x: the maps of those channels.
+        channels: which they are.
+    """
+    return F.conv2d(x, conv.weight[:, channels], padding=conv.padding)
+
+
+def tap_products(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """What each tap of a 3×3 convolution would add to the pixel that it lies on.
+
+    Weighting channels and sampling places commute: sampled are then the few output channels.
 
     Args:
         x: (n, in_channels, h, w).
+        weight: (out_channels, in_channels, 3, 3).
+
+    Returns:
+        (n, 9·out_channels, h, w).
+    """
+    return F.conv2d(x, weight.flatten(2).permute(2, 0, 1).flatten(0, 1)[..., None, None])
+
+
+def sample_taps(products: torch.Tensor, offset: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The modulated deformable 3×3 convolution of what `tap_products` gives; zeros outside the map.
+
+    Args:
+        products: (n, 9·out_channels, h, w).
         offset: displacement of each tap in px, (n, 9, 2, h, w), y before x.
         mask: weight of each tap, (n, 9, h, w).
-        weight: (out_channels, in_channels, 3, 3).
 
     Returns:
         (n, out_channels, h, w).
     """
-    height, width = x.shape[-2:]
-    if x.dtype in (torch.float16, torch.bfloat16):  # too coarse for positions
-        x, offset = x.float(), offset.float()
-    rows = torch.arange(height, device=x.device, dtype=x.dtype).view(1, height, 1)
-    columns = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, width)
-    # Weighting channels and sampling places commute: sampled are the few output channels.
-    taps = weight.flatten(2).permute(2, 0, 1).flatten(0, 1)[..., None, None]
-    products = F.conv2d(x, taps).chunk(TAPS, dim=1)  # (n, out_channels, h, w) each
-    out = x.new_zeros(())
+    height, width = products.shape[-2:]
+    if offset.dtype in (torch.float16, torch.bfloat16):  # too coarse for positions
+        offset = offset.float()
+    products = products.to(offset.dtype).chunk(TAPS, dim=1)
+    rows = torch.arange(height, device=offset.device, dtype=offset.dtype).view(1, height, 1)
+    columns = torch.arange(width, device=offset.device, dtype=offset.dtype).view(1, 1, width)
+    out = offset.new_zeros(())
     for tap in range(TAPS):
         y = rows + (tap // 3 - 1) + offset[:, tap, 0]
-        x_ = columns + (tap % 3 - 1) + offset[:, tap, 1]
+        x = columns + (tap % 3 - 1) + offset[:, tap, 1]
         # Cell centres in [-1, 1] of the whole extent: align_corners=False, as for map edges.
-        grid = torch.stack([(2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+        grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
         sampled = F.grid_sample(products[tap], grid, padding_mode="zeros", align_corners=False)
         out = out + sampled * mask[:, tap, None]
     return out
