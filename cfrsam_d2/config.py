@@ -118,6 +118,8 @@ def _add_inference_keys(cfg: CN) -> None:
     node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
     # Masks of stage 2 averaged over flips and rotations of each window: eight times the work.
     cfg.TEST.AUG.ENABLED = False
+    # Inference in bfloat16 where that does no harm; SOLVER.AMP.ENABLED is the same for training.
+    cfg.TEST.AMP = CN({"ENABLED": False})
 
 
 def _add_solver_keys(cfg: CN) -> None:

@@ -44,27 +44,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 def clip_total_norm(
     optimizer: torch.optim.Optimizer, max_norm: float, norm_type: float = 2.0
 ) -> None:
-    """Clip the norm of all gradients together before every step of `optimizer`.
-
-    A gradient scaler unscales before it lets the optimiser step, so it clips true gradients.
-    """
+    """Clip the norm of all gradients together before every step of `optimizer`."""
 
     def clip(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict[str, Any]) -> None:
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
         nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
 
     optimizer.register_step_pre_hook(clip)
-
-
-class SkippingGradScaler(torch.amp.GradScaler):
-    """Torch's gradient scaler, which lets a step without any gradient pass: no nuclei, no step."""
-
-    def step(self, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> float | None:
-        self._has_gradients = any(
-            each.grad is not None for group in optimizer.param_groups for each in group["params"]
-        )
-        return super().step(optimizer, *args, **kwargs) if self._has_gradients else None
-
-    def update(self, new_scale: float | torch.Tensor | None = None) -> None:
-        if self._has_gradients:
-            super().update(new_scale)

@@ -36,7 +36,7 @@ def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
 
     Raises:
         UserError: the file is missing or is no such YAML, a key does not exist or has a value of
-            another type, or a dataset is not registered.
+            another type, a dataset is not registered, or the GPU has not the wanted precision.
     """
     cfg = get_cfg()
     add_cfrsam_config(cfg)
@@ -45,9 +45,23 @@ def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is %s, but there is no CUDA: using cpu", cfg.MODEL.DEVICE)
         cfg.MODEL.DEVICE = "cpu"
+    _check_precision(cfg)
     register_custom_datasets(cfg)
     _check_registered(cfg)
     return cfg
+
+
+def _check_precision(cfg: CfgNode) -> None:
+    for key, node in (("SOLVER", cfg.SOLVER), ("TEST", cfg.TEST)):
+        if (
+            node.AMP.ENABLED
+            and cfg.MODEL.DEVICE.startswith("cuda")
+            and not torch.cuda.is_bf16_supported(including_emulation=False)
+        ):
+            raise UserError(
+                f"{key}.AMP.ENABLED is True, but {torch.cuda.get_device_name()} has no bfloat16 "
+                f"(it came with NVIDIA's Ampere): set {key}.AMP.ENABLED False"
+            )
 
 
 def load_config_for(
@@ -85,11 +99,6 @@ def check_training(cfg: CfgNode) -> None:
         raise UserError(
             f"{', '.join(sorted(both))} is in DATASETS.VAL and in DATASETS.TEST: the best weights "
             "are chosen on VAL, so take a test set that has no part in it"
-        )
-    if cfg.SOLVER.AMP.ENABLED and not cfg.MODEL.DEVICE.startswith("cuda"):
-        raise UserError(
-            f"SOLVER.AMP.ENABLED is True and MODEL.DEVICE is {cfg.MODEL.DEVICE}: AMP needs CUDA, "
-            "so set SOLVER.AMP.ENABLED False"
         )
     patience = cfg.TEST.EARLY_STOPPING_PATIENCE
     if patience < 0:

@@ -7,7 +7,6 @@ import weakref
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import (
-    AMPTrainer,
     DefaultTrainer,
     HookBase,
     SimpleTrainer,
@@ -32,7 +31,7 @@ from .hooks import (
     UpdateAverage,
     Validation,
 )
-from .optimizer import SkippingGradScaler, build_optimizer
+from .optimizer import build_optimizer
 from .setup import check_training
 
 logger = logging.getLogger(__name__)
@@ -63,11 +62,8 @@ class NucleusTrainer(DefaultTrainer):
             find_unused_parameters=True,  # SAM's decoder has heads that get no gradient
             **({"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}),
         )
-        if cfg.SOLVER.AMP.ENABLED:
-            scaler = SkippingGradScaler("cuda")
-            self._trainer = AMPTrainer(wrapped, data_loader, optimizer, grad_scaler=scaler)
-        else:
-            self._trainer = SimpleTrainer(wrapped, data_loader, optimizer)
+        # Detectron2's AMPTrainer is for CUDA and float16: here the model sees to its precision.
+        self._trainer = SimpleTrainer(wrapped, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         decay = cfg.SOLVER.EMA_DECAY
         self.average = WeightAverage(model, decay) if decay > 0 else None

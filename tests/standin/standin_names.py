@@ -23,7 +23,6 @@ NAMES = {
     ],
     "detectron2.data.samplers": ["InferenceSampler"],
     "detectron2.engine": [
-        "AMPTrainer",
         "DefaultTrainer",
         "HookBase",
         "SimpleTrainer",

@@ -11,7 +11,6 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import (
-    AMPTrainer,
     DefaultTrainer,
     HookBase,
     SimpleTrainer,
@@ -117,30 +116,6 @@ def test_steps_are_those_of_the_optimiser() -> None:
     values = [value for value, _ in trainer.storage.history("total_loss").values()]
     assert values == pytest.approx(losses)
     assert {"loss_near", "loss_small", "data_time"} <= trainer.storage.latest().keys()
-
-
-def test_scaled_steps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The model is on the CPU, where autocast for CUDA changes nothing.
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    simple, model = simple_trainer(), Toy()
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9)
-    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
-    scaled = AMPTrainer(model, numbers(), optimizer, grad_scaler=scaler)
-    for trainer in (simple, scaled):
-        trainer.train(0, 3)
-    assert torch.equal(scaled.model.weight, simple.model.weight)
-    state = scaled.state_dict()
-    assert state["grad_scaler"]["scale"] == 16.0  # it has grown after two good steps
-    other = torch.amp.GradScaler("cpu")
-    AMPTrainer(model, numbers(), optimizer, grad_scaler=other).load_state_dict(state)
-    assert other.get_scale() == 16.0
-
-
-def test_mixed_precision_needs_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    model = Toy()
-    with pytest.raises(AssertionError, match="CUDA is required"):
-        AMPTrainer(model, numbers(), torch.optim.SGD(model.parameters())).train(0, 1)
 
 
 def test_bad_loss_stops_before_the_step() -> None:

@@ -76,11 +76,12 @@ def decode_points(
     height, width = embeddings.shape[-2:]
     prompt_encoder.image_embedding_size = (height, width)
     prompt_encoder.input_image_size = (height * PATCH_SIZE, width * PATCH_SIZE)
-    sparse, dense = _embed_prompts(prompt_encoder, prompts)
+    with torch.autocast(prompts.device.type, enabled=False):  # bfloat16 is too coarse for positions
+        sparse, dense = _embed_prompts(prompt_encoder, prompts)
+        positions = prompt_encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
 
     own_tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight])
     tokens = torch.cat([own_tokens.expand(len(prompts), -1, -1), sparse], dim=1)  # (R, 5 + 2, C)
-    positions = prompt_encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
     tokens, image_tokens = mask_decoder.transformer(
         embeddings[prompt_image] + dense, positions, tokens
     )
@@ -88,8 +89,8 @@ def decode_points(
     features = mask_decoder.output_upscaling(image_map)  # (R, 32, 4h, 4w)
     weights = mask_decoder.output_hypernetworks_mlps[MASK_TOKEN](tokens[:, 1 + MASK_TOKEN])
     return CoarseMasks(
-        logits=torch.einsum("rc,rchw->rhw", weights, features),
-        pred_iou=mask_decoder.iou_prediction_head(tokens[:, 0])[:, MASK_TOKEN],
+        logits=torch.einsum("rc,rchw->rhw", weights, features).to(prompts.dtype),
+        pred_iou=mask_decoder.iou_prediction_head(tokens[:, 0])[:, MASK_TOKEN].to(prompts.dtype),
         features=features,
     )
 

@@ -243,5 +243,5 @@ class PointPromptedMaskHead(nn.Module):
                 enlarge=gt_masks is None,
             )
             for name, logits in zip(self.bgmr.outputs, refined, strict=True):
-                setattr(predictions, f"{name}_logits", logits)
+                setattr(predictions, f"{name}_logits", logits.to(initial_logits.dtype))
         return predictions

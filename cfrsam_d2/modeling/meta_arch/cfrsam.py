@@ -22,6 +22,7 @@ from ...checkpoint.frozen import parts_from_files
 from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
 from ..mask_head import PointPromptedMaskHead
+from ..precision import FLOAT32, Precision
 from ..prompts import draw_nuclei, prompt_source, prompts_of
 from ..rescaling import rescale_to_input
 from ..segmenting import NucleusMasks, pad_for_encoder, segment_images
@@ -45,6 +46,7 @@ class CFRSAM(nn.Module):
         windows_per_batch: most windows encoded at once.
         test_time_augmentation: average each mask over flips and rotations of its window.
         parts_from_files: prefixes of the keys whose weights come from files of their own.
+        precision: where it is mixed.
     """
 
     @configurable
@@ -65,6 +67,7 @@ class CFRSAM(nn.Module):
         windows_per_batch: int,
         test_time_augmentation: bool = False,
         parts_from_files: Sequence[str] = (),
+        precision: Precision = FLOAT32,
     ) -> None:
         super().__init__()
         if not 0 <= window_overlap < window_size:
@@ -86,6 +89,7 @@ class CFRSAM(nn.Module):
         self.windows_per_batch = windows_per_batch
         self.test_time_augmentation = test_time_augmentation
         self.parts_from_files = parts_from_files
+        self.precision = precision
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -111,6 +115,7 @@ class CFRSAM(nn.Module):
             "windows_per_batch": cfg.MODEL.CFRSAM.WINDOWS_PER_BATCH,
             "test_time_augmentation": cfg.TEST.AUG.ENABLED,
             "parts_from_files": parts_from_files(cfg),
+            "precision": Precision.from_config(cfg),
         }
 
     @property
@@ -139,20 +144,27 @@ class CFRSAM(nn.Module):
             estimated IoU), highest score first.
         """
         images = [self.normalize(each["image"]) for each in batched_inputs]
-        if not self.training:
-            found = zip(self.inference(images), batched_inputs, strict=True)
-            return [{"instances": rescale_to_input(*each)} for each in found]
-        images = ImageList.from_tensors(images)
-        gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
+        with self.precision.context(self.device, training=self.training):
+            if self.training:
+                gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
+                return self.losses(ImageList.from_tensors(images), gt_instances)
+            found = self.inference(images)
+        return [
+            {"instances": rescale_to_input(*each)}
+            for each in zip(found, batched_inputs, strict=True)
+        ]
+
+    def normalize(self, image: Tensor) -> Tensor:
+        return (image.to(self.device) - self.pixel_mean) / self.pixel_std
+
+    def losses(self, images: ImageList, gt_instances: list[Instances]) -> dict[str, Tensor]:
+        """The losses of the mask head on prompts drawn anew; zeros where there is no nucleus."""
         prompts, prompt_image, gt_masks = self.training_prompts(images, gt_instances)
         if len(prompts) == 0:
             return self.no_losses()
         inputs, gt_masks = pad_for_encoder(images.tensor), pad_for_encoder(gt_masks)
         features = self.backbone(inputs)
         return self.mask_head.losses(inputs, features, prompts, prompt_image, gt_masks)
-
-    def normalize(self, image: Tensor) -> Tensor:
-        return (image.to(self.device) - self.pixel_mean) / self.pixel_std
 
     @torch.no_grad()
     def training_prompts(

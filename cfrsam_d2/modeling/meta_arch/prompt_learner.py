@@ -9,6 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_proposal_generator
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
+from ..precision import FLOAT32, Precision
 from ..rescaling import rescale_to_input
 
 
@@ -23,17 +24,20 @@ class PromptLearner(nn.Module):
         proposal_generator: nn.Module,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
+        precision: Precision = FLOAT32,
     ) -> None:
         """
         Args:
             proposal_generator: a `CentroidProposalGenerator`.
             pixel_mean: mean of each RGB channel, 0..255.
             pixel_std: standard deviation of each RGB channel, 0..255.
+            precision: where it is mixed.
         """
         super().__init__()
         self.proposal_generator = proposal_generator
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), False)
+        self.precision = precision
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -41,6 +45,7 @@ class PromptLearner(nn.Module):
             "proposal_generator": build_proposal_generator(cfg, None),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "precision": Precision.from_config(cfg),
         }
 
     @property
@@ -62,11 +67,12 @@ class PromptLearner(nn.Module):
             (N, 2) in px of that size, `pred_classes` (N,) and `scores` (N,).
         """
         images = self.preprocess_image(batched_inputs)
-        if not self.training:
-            return self.inference(batched_inputs, images)
-        gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
-        _, losses = self.proposal_generator(images, None, gt_instances)
-        return losses
+        with self.precision.context(self.device, training=self.training):
+            if not self.training:
+                return self.inference(batched_inputs, images)
+            gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
+            _, losses = self.proposal_generator(images, None, gt_instances)
+            return losses
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
         """Normalise the images and pad them to a common size."""

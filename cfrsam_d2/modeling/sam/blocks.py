@@ -43,7 +43,7 @@ class UnpaddedAttention(Attention):
         read = (min(height + READ_MARGIN, window[0]), min(width + READ_MARGIN, window[1]))
         qkv = self.qkv(x)
         if (height, width) != window:
-            real, qkv = qkv, self.qkv.bias.repeat(len(x), *window, 1)
+            real, qkv = qkv, self.qkv.bias.to(qkv.dtype).repeat(len(x), *window, 1)
             qkv[:, :height, :width] = real
         qkv = qkv.unflatten(3, (3, self.num_heads, -1))  # (n, w, w, 3, E, d)
         q, k, v = qkv.permute(3, 0, 4, 1, 2, 5)  # (n, E, w, w, d) each

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, get_event_storage
 from torch import Tensor, nn
@@ -87,10 +86,6 @@ class TrainerBase:
 class SimpleTrainer(TrainerBase):
     """One model that returns losses, one optimiser, one data loader."""
 
-    # These let everything pass as it is.
-    grad_scaler = torch.amp.GradScaler("cuda", enabled=False)
-    _autocast = torch.autocast("cuda", enabled=False)
-
     def __init__(
         self,
         model: nn.Module,
@@ -120,16 +115,14 @@ class SimpleTrainer(TrainerBase):
         data_time = time.perf_counter() - start
         if self.zero_grad_before_forward:
             self.optimizer.zero_grad()
-        with self._autocast:
-            losses = self.model(data)
+        losses = self.model(data)
         losses = {"total_loss": losses} if isinstance(losses, Tensor) else losses
         if not self.zero_grad_before_forward:
             self.optimizer.zero_grad()
-        self.grad_scaler.scale(sum(losses.values())).backward()
+        sum(losses.values()).backward()
         if (self.iter + 1) % self.gather_metric_period == 0:
             self._write_metrics(losses, data_time)
-        self.grad_scaler.step(self.optimizer)
-        self.grad_scaler.update()
+        self.optimizer.step()
 
     def _write_metrics(self, losses: dict[str, Tensor], data_time: float) -> None:
         """Put losses, averaged over the processes, and the longest time spent on data."""
@@ -147,33 +140,8 @@ class SimpleTrainer(TrainerBase):
         get_event_storage().put_scalars(cur_iter=self.iter, **means)
 
     def state_dict(self) -> dict[str, Any]:
-        scaler, optimizer = self.grad_scaler.state_dict(), self.optimizer.state_dict()
-        return {**super().state_dict(), "optimizer": optimizer, "grad_scaler": scaler}
+        return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.optimizer.load_state_dict(state_dict["optimizer"])
-        self.grad_scaler.load_state_dict(state_dict.get("grad_scaler", {}))
-
-
-class AMPTrainer(SimpleTrainer):
-    """As SimpleTrainer, with the forward pass in `precision` on CUDA and scaled gradients."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        data_loader: Iterable,
-        optimizer: Optimizer,
-        gather_metric_period: int = 1,
-        zero_grad_before_forward: bool = False,
-        grad_scaler: torch.amp.GradScaler | None = None,
-        precision: torch.dtype = torch.float16,
-        log_grad_scaler: bool = False,
-        async_write_metrics: bool = False,
-    ) -> None:
-        assert not log_grad_scaler, "log_grad_scaler is not in the stand-in"
-        assert torch.cuda.is_available(), "[AMPTrainer] CUDA is required for AMP training!"
-        options = (gather_metric_period, zero_grad_before_forward, async_write_metrics)
-        super().__init__(model, data_loader, optimizer, *options)
-        self.grad_scaler = torch.amp.GradScaler("cuda") if grad_scaler is None else grad_scaler
-        self._autocast = torch.autocast("cuda", dtype=precision)
