@@ -6,9 +6,7 @@
 
 Parameters, multiply-adds (at full frame, see cfrsam_d2/analysis.py), images a second (of a median
 run after a first one that does not count, one image at a time) and peak memory for a 256×256 image
-with 1, 25 and 100 nuclei. Weights are random, so the prompt learner runs but its points are thrown
-away: given ones take their place, and crops, if any (MODEL.MASK_HEAD.CROP_SIZES), are laid around
-discs of 20 px instead of initial masks. All else is what the model does to predict.
+with 1, 25 and 100 nuclei. Weights are random and nuclei given (`given_nuclei.py`).
 
 Each case runs in a process of its own. On a CPU, peak memory is all that the process ever held:
 Python and its libraries, weights, intermediate results. On CUDA, it is PyTorch's tensors alone.
@@ -16,7 +14,6 @@ Python and its libraries, weights, intermediate results. On CUDA, it is PyTorch'
 
 import argparse
 import json
-import math
 import resource
 import statistics
 import sys
@@ -29,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from given_nuclei import give_nuclei, random_model
 from tabulate import tabulate
 from torch import Tensor, nn
 
@@ -36,18 +34,14 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
-from detectron2.structures import Instances
 
 from cfrsam_d2.analysis import IMAGE_SIZE, Cost, analyze_model
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.engine.setup import skip_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.paper import EFFICIENCY
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NUCLEI = (1, 25, 100)  # squares: they lie on a grid
-DIAMETER = 20  # px, of a nucleus
 
 
 @dataclass(frozen=True)
@@ -87,36 +81,10 @@ class Measurement:
     peak_memory: int
 
 
-def spread_points(nuclei: int) -> Tensor:
-    """Points x, y in px on a square grid over the image, (nuclei, 2)."""
-    side = math.isqrt(nuclei)
-    steps = (torch.arange(side) + 0.5) * IMAGE_SIZE / side
-    return torch.cartesian_prod(steps, steps)
-
-
-def discs(points: Tensor) -> Tensor:
-    """A nucleus around each point (R, 2): bool, (R, H, W)."""
-    pixels = torch.arange(IMAGE_SIZE, device=points.device)
-    x, y = ((pixels - each[:, None]) ** 2 for each in points.unbind(dim=1))  # (R, W), (R, H)
-    return y[:, :, None] + x[:, None] < (DIAMETER / 2) ** 2
-
-
 def build(case: Case) -> nn.Module:
     """The model with random weights, to which the nuclei of the image are known."""
-    cfg = case.config()
-    skip_initial_weights(cfg)
-    torch.manual_seed(0)
-    model = build_model(cfg).eval()
-    proposals = Instances(
-        (IMAGE_SIZE, IMAGE_SIZE),
-        proposal_points=spread_points(case.nuclei),
-        proposal_classes=torch.zeros(case.nuclei, dtype=torch.int64),
-    ).to(case.device)
-    model.proposal_generator.register_forward_hook(lambda *_: ([proposals], {}))
-    predict = model.mask_head.predict
-    model.mask_head.predict = lambda maps, points, image: predict(
-        maps, points, image, discs(points)
-    )
+    model = random_model(case.config())
+    give_nuclei(model, case.nuclei)
     return model
 
 

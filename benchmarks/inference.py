@@ -3,10 +3,10 @@
 
     python benchmarks/inference.py [--models b h] [--runs 5] [--json]
 
-Both stages on one image of 256×256 px with 25 nuclei (points and crops of nuclei of 20 px, since
-weights are random), a training step of stage 2, and the peak memory of 100 nuclei. How much masks
-from crops differ from those of the full frame is measured with the quick start's trained model, in
-output/quickstart/ (`make quickstart`).
+Both stages on one image of 256×256 px with 25 nuclei, a training step of it, and the peak memory of
+100 nuclei; weights are random and nuclei given (`given_nuclei.py`). How much the masks of crops
+differ from those of the full frame is measured with the quick start's trained model, in
+output/quickstart/ (`make quickstart`). All of it takes about half an hour on two cores.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from efficiency import discs, spread_points
+from given_nuclei import discs, give_nuclei, random_model, spread_points
 from plain import plain
 from tabulate import tabulate
 from timing import median_seconds
@@ -28,63 +28,61 @@ from torch import Tensor, nn
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
-from detectron2.modeling import build_model
-from detectron2.structures import ImageList
+from detectron2.structures import BitMasks, Instances
 
 from cfrsam_d2.analysis import IMAGE_SIZE
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config
-from cfrsam_d2.engine.setup import skip_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.modeling.precision import FLOAT32, Precision
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINED = "configs/quickstart/cfrsam.yaml"
 # Crops whose halo holds all that BGMR sees.
 EXACT_CROPS = ["MODEL.MASK_HEAD.CROP_SIZES", "[64, 80, 96]", "MODEL.MASK_HEAD.CROP_HALO", "24"]
+MIXED = Precision(mixed_in_training=True, mixed_in_inference=True)
+NUCLEI, NUCLEI_OF_MEMORY = 25, 100
 
 
-def random_model(name: str) -> nn.Module:
-    cfg = load_config(str(ROOT / "configs" / f"cfrsam_{name}.yaml"), ["MODEL.DEVICE", "cpu"])
-    skip_initial_weights(cfg)
-    torch.manual_seed(0)
-    return build_model(cfg).eval()
+def config(name: str) -> CfgNode:
+    # The true centroids prompt training: with random weights the learner finds none.
+    overrides = ["MODEL.DEVICE", "cpu", "MODEL.CFRSAM.TRAIN_PROMPTS", "centroid"]
+    return load_config(str(ROOT / "configs" / f"cfrsam_{name}.yaml"), overrides)
 
 
-def nuclei(count: int) -> tuple[Tensor, Tensor]:
-    """Points (count, 2) on a grid, and discs around them as masks (count, 256, 256)."""
-    points = spread_points(count)
-    return points, discs(points)
+def random_image() -> Tensor:
+    return torch.randint(0, 256, (3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
 
 
-@torch.no_grad()
-def infer(model: nn.Module, image: Tensor, points: Tensor, masks: Tensor) -> Tensor:
-    """Both stages; `masks` take the place of initial masks where crops are laid."""
-    head = model.mask_head
-    model.proposal_generator(ImageList.from_tensors([image[0]]), None)
-    maps = head.encode(image, model.backbone(image))
-    refined = [
-        head.predict(maps, points[chunk], torch.zeros(len(chunk)).long(), masks[chunk])
-        for chunk in torch.arange(len(points)).split(head.prompts_per_chunk)
-    ]
-    return torch.cat([each.refined_logits > 0 for each in refined])
+def inference_of(name: str, count: int) -> tuple[nn.Module, Callable[[], object]]:
+    """A model, and what it does to find the nuclei of an image."""
+    model, image = random_model(config(name)), random_image()
+    give_nuclei(model, count)
+    return model, torch.no_grad()(lambda: model([{"image": image}]))
 
 
-def train_step(model: nn.Module, image: Tensor, points: Tensor, masks: Tensor) -> None:
-    model.train()
-    image_index = torch.zeros(len(points)).long()
-    losses = model.mask_head.losses(image, model.backbone(image), points, image_index, masks)
-    sum(losses.values()).backward()
-    model.zero_grad()
-    model.eval()
+def training_step_of(name: str, count: int) -> tuple[nn.Module, Callable[[], object]]:
+    """A model, and a step of its training but for the optimiser."""
+    model, points = random_model(config(name)).train(), spread_points(count)
+    gt = Instances((IMAGE_SIZE, IMAGE_SIZE), gt_points=points, gt_masks=BitMasks(discs(points)))
+    image = {"image": random_image(), "instances": gt}
+
+    def step() -> None:
+        sum(model([image]).values()).backward()
+        model.zero_grad()
+
+    return model, step
 
 
-def compare(model: nn.Module, work: Callable, count: int, runs: int) -> tuple[float, float]:
-    """Seconds of the plain formulation and of the project's own."""
-    inputs = (torch.randn(1, 3, IMAGE_SIZE, IMAGE_SIZE), *nuclei(count))
-    own = median_seconds(lambda: work(model, *inputs), runs)
+def compare(model: nn.Module, work: Callable[[], object], runs: int) -> list[float]:
+    """Seconds of the plain formulation, of the project's own, and of this in bfloat16."""
     with plain(model):
-        return median_seconds(lambda: work(model, *inputs), runs), own
+        seconds = [median_seconds(work, runs)]
+    for model.precision in (FLOAT32, MIXED):
+        seconds.append(median_seconds(work, runs))
+    return seconds
 
 
 def peak_memory(formulation: str) -> float:
@@ -94,32 +92,81 @@ def peak_memory(formulation: str) -> float:
 
 
 def measure_memory(formulation: str) -> None:
-    model = random_model("b")
+    model, work = inference_of("b", NUCLEI_OF_MEMORY)
     with plain(model) if formulation == "plain" else nullcontext():
-        infer(model, torch.randn(1, 3, IMAGE_SIZE, IMAGE_SIZE), *nuclei(100))
+        work()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
-@torch.no_grad()
-def mask_ious() -> Tensor:
-    """IoU of the masks from crops with those of the full frame, of a trained model: (N,)."""
-    cfg = load_config(str(ROOT / TRAINED), ["MODEL.DEVICE", "cpu", *EXACT_CROPS])
-    model = build_trained_model(cfg)
-    head, read = model.mask_head, NucleusMapper(cfg, is_train=False)
-    ious = []
-    for record in DatasetCatalog.get(cfg.DATASETS.TEST[0]):
-        points = torch.tensor([each["point"] for each in record["annotations"]]).view(-1, 2)
-        if len(points) == 0:
-            continue
-        image = model.normalize(read(record)["image"])[None]
-        maps = head.encode(image, model.backbone(image))
-        masks = []
-        for head.crop_sizes in (cfg.MODEL.MASK_HEAD.CROP_SIZES, []):
-            predictions = head.predict(maps, points, torch.zeros(len(points)).long())
-            masks.append(predictions.refined_logits > 0)
-        union = (masks[0] | masks[1]).sum(dim=(1, 2))
-        ious.append(((masks[0] & masks[1]).sum(dim=(1, 2)) / union)[union > 0])
-    return torch.cat(ious)
+class TrainedMasks:
+    """Masks of the quick start's model: of crops, of the full frame, and of crops in bfloat16."""
+
+    def __init__(self) -> None:
+        """
+        Raises:
+            UserError: the quick start has not been made.
+        """
+        cfg = load_config(str(ROOT / TRAINED), ["MODEL.DEVICE", "cpu", *EXACT_CROPS])
+        self.model = build_trained_model(cfg)
+        self.read = NucleusMapper(cfg, is_train=False)
+        self.records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+        self.crop_sizes = cfg.MODEL.MASK_HEAD.CROP_SIZES
+
+    @torch.no_grad()
+    def ious(self) -> dict[str, Tensor]:
+        """IoU of each mask of crops with that of the full frame and with that in bfloat16."""
+        pairs = [self._masks(record) for record in self.records if record["annotations"]]
+        crops, frames, mixed = (torch.cat(each) for each in zip(*pairs, strict=True))
+        return {"full frame": iou(crops, frames), "bfloat16": iou(crops, mixed)}
+
+    def _masks(self, record: dict) -> Iterator[Tensor]:
+        head = self.model.mask_head
+        image = self.model.normalize(self.read(record)["image"])[None]
+        points = torch.tensor([each["point"] for each in record["annotations"]])
+        for precision, head.crop_sizes in (
+            (FLOAT32, self.crop_sizes),
+            (FLOAT32, []),
+            (MIXED, self.crop_sizes),
+        ):
+            with precision.context(image.device, training=False):
+                maps = head.encode(image, self.model.backbone(image))
+                predictions = head.predict(maps, points, torch.zeros(len(points)).long())
+            yield predictions.refined_logits > 0
+
+
+def iou(masks: Tensor, others: Tensor) -> Tensor:
+    """Of each mask (N, H, W) with its other; two without a pixel are left out."""
+    union = (masks | others).sum(dim=(1, 2))
+    return ((masks & others).sum(dim=(1, 2)) / union)[union > 0]
+
+
+def report(models: list[str], runs: int, *, as_json: bool) -> None:
+    trained = TrainedMasks()  # now: what is missing should not be missed after half an hour
+    rows, figures = [], {}
+    works = [(f"speedup_{name}", f"ViT-{name.upper()}, s", inference_of, name) for name in models]
+    works.append(("train_step_speedup_b", "training step of ViT-B, s", training_step_of, "b"))
+    for key, title, work_of, name in works:
+        print(f"measuring {title.removesuffix(', s')}", file=sys.stderr, flush=True)
+        plain_s, own_s, mixed_s = compare(*work_of(name, NUCLEI), runs)
+        rows.append((title, plain_s, own_s, plain_s / own_s, mixed_s, plain_s / mixed_s))
+        figures |= {key: plain_s / own_s, f"{key}_bfloat16": plain_s / mixed_s}
+    plain_gb, own_gb = peak_memory("plain"), peak_memory("own")
+    rows.append((f"memory, {NUCLEI_OF_MEMORY} nuclei, GB", plain_gb, own_gb, plain_gb / own_gb))
+    figures["memory_ratio_100"] = own_gb / plain_gb
+    ious = trained.ious()
+    crops, mixed = ious["full frame"], ious["bfloat16"]
+    figures |= {"mask_iou_mean": float(crops.mean()), "mask_iou_min": float(crops.min())}
+    figures["mask_iou_mean_bfloat16"] = float(mixed.mean())
+    if as_json:
+        print(json.dumps(figures, indent=2))
+        return
+    headers = ["", "plain", "ours", "ratio", "bfloat16", "ratio"]
+    print(tabulate(rows, headers, floatfmt=".2f"))
+    for other, values in ious.items():
+        print(
+            f"masks of crops and of {other}, {len(values)} nuclei, trained model: "
+            f"mean IoU {values.mean():.4f}, least {values.min():.4f}"
+        )
 
 
 @exits_on_user_error
@@ -138,32 +185,6 @@ def main() -> None:
     if args.runs < 1:
         raise UserError(f"--runs is {args.runs}: give 1 or more")
     report(args.models, args.runs, as_json=args.json)
-
-
-def report(models: list[str], runs: int, *, as_json: bool) -> None:
-    rows, figures = [], {}
-    for name in models:
-        model = random_model(name)
-        plain_s, own_s = compare(model, infer, 25, runs)
-        rows.append((f"ViT-{name.upper()}, 25 nuclei, s", plain_s, own_s, plain_s / own_s))
-        figures[f"speedup_{name}"] = plain_s / own_s
-        if name == "b":
-            plain_s, own_s = compare(model, train_step, 25, runs)
-            rows.append(("training step of stage 2, ViT-B, s", plain_s, own_s, plain_s / own_s))
-            figures["train_step_speedup_b"] = plain_s / own_s
-    plain_gb, own_gb = peak_memory("plain"), peak_memory("own")
-    rows.append(("peak memory, ViT-B, 100 nuclei, GB", plain_gb, own_gb, plain_gb / own_gb))
-    figures["memory_ratio_100"] = own_gb / plain_gb
-    ious = mask_ious()
-    figures |= {"mask_iou_mean": float(ious.mean()), "mask_iou_min": float(ious.min())}
-    if as_json:
-        print(json.dumps(figures, indent=2))
-        return
-    print(tabulate(rows, headers=["", "plain", "ours", "ratio"], floatfmt=".2f"))
-    print(
-        f"masks from crops against the full frame's, {len(ious)} nuclei, a trained model: "
-        f"mean IoU {ious.mean():.4f}, least {ious.min():.4f}"
-    )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ def _set_detectron2_defaults(cfg: CN) -> None:
     # Or "BoxProposalGenerator", in both stages: boxes prompt stage 2 (Table 11).
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "CentroidProposalGenerator"
     cfg.MODEL.WEIGHTS = ""
+    # torch.compile the ConvNeXt and the MLPs of SAM's encoder, when they first run.
+    cfg.MODEL.COMPILE = False
     # Tiles without nuclei are data, too.
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     cfg.DATALOADER.ASPECT_RATIO_GROUPING = False

@@ -1,48 +1,19 @@
 """Table 12's benchmark on a tiny model: what it times, what it counts, what it prints."""
 
 import json
-import math
 
 import pytest
 import torch
+from tiny_config import TINY
 
 from benchmarks import efficiency
-from benchmarks.efficiency import Case, Measurement, discs, spread_points
+from benchmarks.efficiency import Case, Measurement
+from benchmarks.given_nuclei import spread_points
 from cfrsam_d2.evaluation.paper import EFFICIENCY
-
-TINY = [
-    *("MODEL.PROMPT_LEARNER.BACKBONE", "convnext_tiny"),
-    *("MODEL.PROMPT_LEARNER.DEPTHS", "[1, 1, 1, 1]"),
-    *("MODEL.PROMPT_LEARNER.DIMS", "[8, 8, 16, 16]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
-    *("MODEL.SAM.EMBED_DIM", "24", "MODEL.SAM.DEPTH", "4", "MODEL.SAM.NUM_HEADS", "2"),
-    *("MODEL.SAM.GLOBAL_ATTN_INDEXES", "[1, 3]"),
-    *("MODEL.MASK_HEAD.CROP_SIZES", "[32]", "MODEL.MASK_HEAD.CROP_HALO", "4"),
-]
 
 
 def case(nuclei: int) -> Case:
     return Case("b", "cpu", nuclei, runs=1, overrides=TINY)
-
-
-def test_points_lie_on_a_grid_over_the_image() -> None:
-    assert spread_points(1).tolist() == [[128, 128]]
-    points = spread_points(25)
-    assert points.shape == (25, 2)
-    assert points[:2].tolist() == [
-        [pytest.approx(25.6), pytest.approx(25.6 + d)] for d in (0, 51.2)
-    ]
-    assert points.min() == pytest.approx(256 - points.max().item())
-
-
-def test_discs_are_of_20_px_and_apart() -> None:
-    points = torch.tensor([[30.0, 100.0], [128.0, 7.0]])  # the second is cut by the image's edge
-    masks = discs(points)
-    assert masks.shape == (2, 256, 256)
-    assert masks[0].sum() == pytest.approx(math.pi * 10**2, rel=0.03)
-    rows, columns = masks[0].nonzero().T
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (91, 109, 21, 39)
-    assert masks[1].sum() < masks[0].sum()
-    assert discs(spread_points(100)).sum(dim=0).max() == 1
 
 
 def test_the_model_segments_the_given_points_in_their_crops() -> None:

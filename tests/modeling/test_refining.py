@@ -9,7 +9,7 @@ from cfrsam_d2.modeling.mask_head.refining import OUTSIDE_LOGIT, refine
 from cfrsam_d2.modeling.mask_head.windows import CropLadder
 
 FRAME = (96, 128)
-DETAIL_CHANNELS = 187  # of what BGMR takes of an image
+DETAIL_CHANNELS = 75  # of what BGMR takes of an image
 
 
 class Passing(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import TAPS, DeformConv, conv_bn, conv_bn_relu, conv_part, tap_products, upsample_conv
+from .layers import DeformConv, conv_bn, conv_bn_relu, conv_part, tap_products, upsample_conv
 
 SMOOTHINGS = 3  # levels of MCBE beyond the first
 
@@ -71,35 +71,35 @@ class BGFF(nn.Module):
         self.fuse = conv_bn_relu(channels, channels, 1)
 
     def of_detail(self, detail: torch.Tensor) -> torch.Tensor:
-        """The part of D in all convolutions over [D, S], once an image.
+        """D, and its part in the convolutions over [D, S], once an image.
 
-        Args: D (B, 32, H, W). Returns: (B, 187, H, W), of `plain`, offsets and taps in turn.
+        Taps are weighted a nucleus: cutting 144 channels out costs more than computing them.
+
+        Args: D (B, 32, H, W). Returns: (B, 75, H, W), D, the parts in `plain` and in offsets.
         """
-        plain, offset, taps = self.plain[0], self.deform.offset, self.deform.conv
         channels = slice(detail.shape[1])
-        parts = (
-            conv_part(plain, detail, channels),
-            conv_part(offset, detail, channels),
-            tap_products(detail, taps.weight[:, channels]),
-        )
-        return torch.cat(parts, dim=1)
+        parts = (conv_part(conv, detail, channels) for conv in self._convs())
+        return torch.cat([detail, *parts], dim=1)
 
     def forward(self, semantic: torch.Tensor, of_detail: torch.Tensor) -> torch.Tensor:
-        """Args: S (R, 32, H, W), D's part of each nucleus's image. Returns: Y (R, 32, H, W)."""
-        plain, offset, taps = self.plain[0], self.deform.offset, self.deform.conv
+        """Args: S (R, 32, H, W), `of_detail` of each nucleus's image. Returns: Y (R, 32, H, W)."""
+        plain, offset = self._convs()
         first, second = semantic.chunk(2, dim=1)
-        channels = slice(-first.shape[1], None)
-        sizes = (plain.out_channels, offset.out_channels, TAPS * taps.out_channels)
-        of_plain, of_offset, of_taps = of_detail.split(sizes, dim=1)
+        sizes = (semantic.shape[1], plain.out_channels, offset.out_channels)
+        detail, of_plain, of_offset = of_detail.split(sizes, dim=1)
+        channels = slice(detail.shape[1], None)
         x = self.plain[1:](of_plain + conv_part(plain, first, channels))
-        bias = offset.bias.view(-1, 1, 1)
         deformed = self.deform.combine(
-            of_offset + conv_part(offset, second, channels) + bias,
-            of_taps + tap_products(second, taps.weight[:, channels]),
+            of_offset + conv_part(offset, second, channels) + offset.bias.view(-1, 1, 1),
+            tap_products(torch.cat([detail, second], dim=1), self.deform.conv.weight),
         )
         return self.fuse(
             torch.cat([self.plain_attention(x), self.deform_attention(deformed)], dim=1)
         )
+
+    def _convs(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        """The plain branch's convolution and that of offsets, both over [D, S]."""
+        return self.plain[0], self.deform.offset
 
 
 class BoundaryRefinement(nn.Module):
@@ -147,7 +147,7 @@ class BGMR(nn.Module):
         )
 
     def detail(self, images: torch.Tensor) -> torch.Tensor:
-        """What BGFF takes of D, once an image: normalised images (B, 3, H, W) to (B, 187, H, W)."""
+        """What BGFF takes of D, once an image: normalised images (B, 3, H, W) to (B, 75, H, W)."""
         return self.bgff.of_detail(self.mcbe(images))
 
     def forward(
@@ -156,7 +156,7 @@ class BGMR(nn.Module):
         """Refine R nuclei, each in its own frame or crop.
 
         Args:
-            detail: what `detail` makes of each nucleus's image, (R, 187, H, W).
+            detail: what `detail` makes of each nucleus's image, (R, 75, H, W).
             mask_features: U, the decoder's up-scaled embedding, (R, 32, H/4, W/4).
             deep_features: G of each nucleus's image, (R, 32, H/4, W/4).
 

@@ -21,6 +21,7 @@ from ...checkpoint.checkpointer import load_weights
 from ...checkpoint.frozen import parts_from_files
 from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
+from ..compiling import compile_parts
 from ..mask_head import PointPromptedMaskHead
 from ..precision import FLOAT32, Precision
 from ..prompts import draw_nuclei, prompt_source, prompts_of
@@ -100,6 +101,8 @@ class CFRSAM(nn.Module):
             load_weights(proposal_generator, path, prefix="proposal_generator.")
         if path := cfg.MODEL.SAM.WEIGHTS:
             load_sam_weights(backbone, mask_head, path)
+        if cfg.MODEL.COMPILE:
+            compile_parts(proposal_generator, backbone)
         return {
             "proposal_generator": proposal_generator,
             "backbone": backbone,

@@ -9,6 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_proposal_generator
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
+from ..compiling import compile_parts
 from ..precision import FLOAT32, Precision
 from ..rescaling import rescale_to_input
 
@@ -41,8 +42,11 @@ class PromptLearner(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        proposal_generator = build_proposal_generator(cfg, None)
+        if cfg.MODEL.COMPILE:
+            compile_parts(proposal_generator)
         return {
-            "proposal_generator": build_proposal_generator(cfg, None),
+            "proposal_generator": proposal_generator,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "precision": Precision.from_config(cfg),
