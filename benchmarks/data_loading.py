@@ -66,3 +66,57 @@ def timed_steps(augmentation: A.Compose, seconds: Counter[str]) -> Iterator[None
     finally:
         for step, kind in originals:
             step.__class__ = kind
+
+
+def mapper_seconds(config: str, images: int) -> tuple[float, Counter[str]]:
+    """Seconds an image of the mapper, and of each step of its augmentation."""
+    mapper, cfg = mapper_of(config)
+    records = DatasetCatalog.get(DATASET)
+    rng = np.random.default_rng(cfg.SEED)
+    mapper(records[0], rng)
+    of_steps = Counter()
+    with timed_steps(mapper.augmentation, of_steps):
+        start = time.perf_counter()
+        for number in range(images):
+            mapper(records[number % len(records)], rng)
+        whole = time.perf_counter() - start
+    return whole / images, Counter({name: each / images for name, each in of_steps.items()})
+
+
+def report(images: int, runs: int) -> str:
+    _, step = training_step_of("b", NUCLEI)
+    step_s = median_seconds(step, runs)
+    texts = []
+    for stage, config in enumerate(("prompt_learner.yaml", "cfrsam_b.yaml"), start=1):
+        whole, of_steps = mapper_seconds(config, images)
+        rest = {"all but the augmentation": whole - of_steps.total()}
+        rows = [
+            (name, 1000 * seconds, f"{100 * seconds / whole:.0f} %")
+            for name, seconds in [*of_steps.most_common(), *rest.items()]
+        ]
+        texts.append(
+            f"stage {stage}: {1 / whole:.0f} images a second of one core\n"
+            + tabulate(rows, ("", "ms an image", "share"), floatfmt=".2f")
+        )
+    texts.append(
+        f"a training step of stage 2, ViT-B, one image: {step_s:.2f} s on "
+        f"{torch.get_num_threads()} threads, {step_s / whole:.0f} times its loading"
+    )
+    return "\n\n".join(texts)
+
+
+@exits_on_user_error
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=200, help="that each mapper reads")
+    parser.add_argument("--runs", type=int, default=5, help="of the training step")
+    args = parser.parse_args()
+    if min(args.images, args.runs) < 1:
+        raise UserError(f"--images is {args.images}, --runs {args.runs}: give 1 or more")
+    print(report(args.images, args.runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What loading takes, on a few images."""
+
+from collections import Counter
+
+import albumentations as A
+import numpy as np
+import pytest
+
+from benchmarks import data_loading
+from benchmarks.data_loading import mapper_seconds, timed_steps
+
+
+def test_each_step_is_timed_and_left_as_it_was() -> None:
+    augmentation = A.Compose([A.HorizontalFlip(p=1), A.Blur(p=0)])
+    kinds = [type(step) for step in augmentation.transforms]
+    seconds: Counter[str] = Counter()
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    with timed_steps(augmentation, seconds):
+        flipped = augmentation(image=image)["image"]
+    assert np.array_equal(flipped, image[:, ::-1])
+    assert seconds.keys() == {"HorizontalFlip", "Blur"}
+    assert 0 < seconds["HorizontalFlip"] < 1
+    assert [type(step) for step in augmentation.transforms] == kinds
+
+
+def test_steps_are_a_part_of_the_whole() -> None:
+    whole, of_steps = mapper_seconds("cfrsam_b.yaml", images=3)
+    assert "ElasticTransform" in of_steps
+    assert 0 < of_steps.total() < whole
+
+
+def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_loading, "training_step_of", lambda name, count: (None, None))
+    monkeypatch.setattr(data_loading, "median_seconds", lambda work, runs: 2.0)
+    monkeypatch.setattr(
+        data_loading, "mapper_seconds", lambda config, images: (0.02, Counter({"Blur": 0.005}))
+    )
+    report = data_loading.report(images=1, runs=1)
+    assert "stage 1: 50 images a second of one core" in report
+    assert report.count("Blur") == 2
+    assert "25 %" in report
+    assert "100 times its loading" in report
