@@ -9,10 +9,14 @@ R nuclei, images of size×size px.
 import math
 
 import torch
+from torch import Tensor, nn
+
+import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
+
+# isort: split
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
-from torch import Tensor, nn
 
 from cfrsam_d2.analysis import IMAGE_SIZE
 from cfrsam_d2.engine.setup import skip_initial_weights
