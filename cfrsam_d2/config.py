@@ -28,6 +28,8 @@ def _set_detectron2_defaults(cfg: CN) -> None:
     cfg.MODEL.WEIGHTS = ""
     # torch.compile the ConvNeXt and the MLPs of SAM's encoder, when they first run.
     cfg.MODEL.COMPILE = False
+    # Convolutions of the prompt learner and the mask head on maps whose channels lie together.
+    cfg.MODEL.CHANNELS_LAST = False
     # Tiles without nuclei are data, too.
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     cfg.DATALOADER.ASPECT_RATIO_GROUPING = False

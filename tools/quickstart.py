@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""See the whole method work on a CPU: both training runs, evaluation, tables and pictures.
+"""See the whole method work on a CPU: both training runs, evaluation, a report.
 
     python tools/quickstart.py
 
@@ -91,6 +91,11 @@ def main() -> None:
         *("tools/visualize_predictions.py", "--config-file", config),
         *("--output", str(OUTPUT / "pictures/predictions")),
     )
+    run(
+        "write_report",
+        *("tools/report.py", str(OUTPUT / "cfrsam"), str(OUTPUT / "initial_masks")),
+        *("--output", str(OUTPUT / "report.html")),
+    )
     sys.exit(report(start))
 
 
@@ -101,6 +106,7 @@ def report(start: float) -> int:
     f1_detection = refined["detection"]["F1"]
     print(f"Tables:   {OUTPUT}/cfrsam/inference/{TEST_SET}/")
     print(f"Pictures: {OUTPUT}/pictures/")
+    print(f"Report:   {OUTPUT}/report.html, refined masks beside initial ones")
     problems = []
     if bpq < LEAST_BPQ:
         problems.append(f"bPQ {bpq:.4f} is below {LEAST_BPQ}")

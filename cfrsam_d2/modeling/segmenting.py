@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -196,5 +195,9 @@ def _whole_masks(
 def _best_of_each_prompt(found: NucleusMasks) -> Tensor:
     """Indices of the highest-scored mask of each prompt, highest first."""
     order = found.scores.argsort(descending=True, stable=True)
-    _, first = np.unique(found.prompts[order].cpu().numpy(), return_index=True)
-    return order[torch.from_numpy(np.sort(first)).to(order.device)]
+    prompts, prompt_of = found.prompts[order].unique(return_inverse=True)
+    ranks = torch.arange(len(order), device=order.device)
+    first = ranks.new_zeros(len(prompts)).scatter_reduce(
+        0, prompt_of, ranks, "amin", include_self=False
+    )
+    return order[first.sort().values]

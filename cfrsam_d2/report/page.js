@@ -38,6 +38,7 @@ function element(tag, properties, ...children) {
 }
 
 function enlarge(button, focused = "Close") {
+  if (button !== current) part = null;
   current = button;
   const figure = button.closest("figure");
   const svg = figure.querySelector("svg");
@@ -54,6 +55,8 @@ function enlarge(button, focused = "Close") {
       "header", {},
       element("h2", { id: "zoom-title", textContent: figure.dataset.title }),
       views(names),
+      action("Zoom in", () => zoom(1 / ZOOM_STEP)),
+      action("Zoom out", () => zoom(ZOOM_STEP)),
       action("Previous", () => enlarge(neighbour(current, -1), "Previous")),
       action("Next", () => enlarge(neighbour(current, 1), "Next")),
       action("Close", () => dialog.close()),
@@ -62,6 +65,8 @@ function enlarge(button, focused = "Close") {
     element("p", { textContent: figure.querySelector("figcaption").textContent }),
     document.querySelector(".legend").cloneNode(true),
   );
+  whole = viewBox(svg);
+  show(part ?? whole);
   if (!dialog.open) dialog.showModal();
   // What had the focus was replaced.
   const controls = [...dialog.querySelectorAll("button, input:checked")];
@@ -95,11 +100,78 @@ function action(name, act) {
   return button;
 }
 
+// Which part of the image the panels of the enlarged picture show, all the same: x, y, width, height.
+const ZOOM_STEP = 1.5;
+const MOST_ZOOM = 16;
+let whole = null;
+let part = null;
+
+function viewBox(svg) {
+  const [x, y, width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+  return { x, y, width, height };
+}
+
+// A part as large as that one, but inside of the image.
+function show({ x, y, width, height }) {
+  const inside = (start, length, from, all) => Math.max(from, Math.min(start, from + all - length));
+  part = {
+    x: inside(x, width, whole.x, whole.width), y: inside(y, height, whole.y, whole.height),
+    width, height,
+  };
+  const text = [part.x, part.y, part.width, part.height].join(" ");
+  for (const svg of dialog.querySelectorAll(".panels svg")) svg.setAttribute("viewBox", text);
+}
+
+// Make the part larger by a factor; the place at a share of its width and height stays there.
+function zoom(factor, across = 0.5, down = 0.5) {
+  const size = Math.min(1, Math.max(1 / MOST_ZOOM, (part.width / whole.width) * factor));
+  const width = whole.width * size;
+  const height = whole.height * size;
+  const x = part.x + (part.width - width) * across;
+  show({ x, y: part.y + (part.height - height) * down, width, height });
+}
+
+function move(across, down) {
+  show({ ...part, x: part.x + across * part.width, y: part.y + down * part.height });
+}
+
+const ZOOM_KEYS = { "+": 1 / ZOOM_STEP, "=": 1 / ZOOM_STEP, "-": ZOOM_STEP, 0: MOST_ZOOM };
+const MOVES = {
+  ArrowLeft: [-0.2, 0], ArrowRight: [0.2, 0], ArrowUp: [0, -0.2], ArrowDown: [0, 0.2],
+};
+
 dialog.addEventListener("keydown", (event) => {
   // Among radio buttons, arrow keys have their usual meaning.
-  if (!(event.key in STEPS) || event.target.type === "radio") return;
+  if (event.ctrlKey || event.metaKey || (event.key in STEPS && event.target.type === "radio")) return;
+  if (event.key in ZOOM_KEYS) zoom(ZOOM_KEYS[event.key]);
+  else if (event.key in MOVES && event.shiftKey) move(...MOVES[event.key]);
+  else if (event.key in STEPS) enlarge(neighbour(current, STEPS[event.key]));
+  else return;
   event.preventDefault();
-  enlarge(neighbour(current, STEPS[event.key]));
 });
-dialog.addEventListener("close", () => current.focus());
+
+dialog.addEventListener("wheel", (event) => {
+  const svg = event.target.closest(".panels svg");
+  if (svg === null) return;
+  event.preventDefault();
+  const { left, top, width, height } = svg.getBoundingClientRect();
+  const factor = event.deltaY < 0 ? 1 / ZOOM_STEP : ZOOM_STEP;
+  zoom(factor, (event.clientX - left) / width, (event.clientY - top) / height);
+}, { passive: false });
+
+dialog.addEventListener("pointerdown", (event) => {
+  const svg = event.target.closest(".panels svg");
+  if (svg !== null) svg.setPointerCapture(event.pointerId);
+});
+dialog.addEventListener("pointermove", (event) => {
+  const svg = event.target.closest(".panels svg");
+  if (svg === null || !svg.hasPointerCapture(event.pointerId)) return;
+  const { width, height } = svg.getBoundingClientRect();
+  move(-event.movementX / width, -event.movementY / height);
+});
+
+dialog.addEventListener("close", () => {
+  part = null;
+  current.focus();
+});
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

@@ -145,6 +145,70 @@ def test_pictures_are_enlarged_and_walked_through_by_keys(page: str, tmp_path: P
     }
 
 
+def test_an_enlarged_picture_is_zoomed_and_moved(page: str, tmp_path: Path):
+    outcome = open_page(
+        page,
+        """
+        const dialog = document.querySelector("dialog");
+        const buttons = document.querySelectorAll(".images button");
+        const svgs = () => [...dialog.querySelectorAll(".panels svg")];
+        const boxes = () => svgs().map((each) => each.getAttribute("viewBox"));
+        const box = () => boxes()[0].split(" ").map(Number);
+        const named = (name) => [...dialog.querySelectorAll("button")].find(
+          (each) => each.textContent === name);
+        const key = (name, shiftKey = false) => document.activeElement.dispatchEvent(
+          new KeyboardEvent("keydown", { key: name, shiftKey, bubbles: true, cancelable: true }));
+        buttons[0].click();
+        const whole = box();
+        result.whole = whole;
+        named("Zoom in").click();
+        result.zoomed = box().map((each) => Math.round(each));
+        result.together = new Set(boxes()).size;
+        key("ArrowRight", true);
+        result.moved = box()[0] > result.zoomed[0] && box()[1] === result.zoomed[1];
+        for (let i = 0; i < 20; i++) key("ArrowRight", true);
+        result.atTheEdge = Math.round(box()[0] + box()[2] - whole[0] - whole[2]);
+        [...dialog.querySelectorAll("input")][1].click();
+        result.kept = box()[2] < whole[2];
+        for (let i = 0; i < 20; i++) key("+");
+        result.most = Math.round(whole[2] / box()[2]);
+        key("0");
+        result.back = boxes()[0] === whole.join(" ");
+        const svg = svgs().find(seen);
+        const { left, top, width, height } = svg.getBoundingClientRect();
+        svg.dispatchEvent(new WheelEvent("wheel",
+          { deltaY: -1, clientX: left, clientY: top, bubbles: true, cancelable: true }));
+        result.corner = box()[0] === whole[0] && box()[1] === whole[1] && box()[2] < whole[2];
+        key("ArrowDown");
+        result.next = box()[2] === whole[2];
+        """,
+        tmp_path,
+    )
+    assert outcome.console == []
+    left, top, width, height = outcome.result.pop("whole")
+    assert (left, top) == (0, 0)
+    step = 1.5
+    assert outcome.result == {
+        "zoomed": [
+            round(each)
+            for each in (
+                (width - width / step) / 2,
+                (height - height / step) / 2,
+                width / step,
+                height / step,
+            )
+        ],
+        "together": 1,
+        "moved": True,
+        "atTheEdge": 0,
+        "kept": True,
+        "most": 16,
+        "back": True,
+        "corner": True,
+        "next": True,
+    }
+
+
 def test_a_keyboard_is_enough(page: str, tmp_path: Path):
     """The skip link, the toggle, a picture that is enlarged, walked from, and closed by Escape."""
     start = """<script>addEventListener("load", () => {

@@ -101,6 +101,9 @@ class CFRSAM(nn.Module):
             load_weights(proposal_generator, path, prefix="proposal_generator.")
         if path := cfg.MODEL.SAM.WEIGHTS:
             load_sam_weights(backbone, mask_head, path)
+        if cfg.MODEL.CHANNELS_LAST:
+            for part in (proposal_generator, mask_head):
+                part.to(memory_format=torch.channels_last)
         if cfg.MODEL.COMPILE:
             compile_parts(proposal_generator, backbone)
         return {

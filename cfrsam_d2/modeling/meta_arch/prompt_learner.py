@@ -43,6 +43,8 @@ class PromptLearner(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         proposal_generator = build_proposal_generator(cfg, None)
+        if cfg.MODEL.CHANNELS_LAST:
+            proposal_generator.to(memory_format=torch.channels_last)
         if cfg.MODEL.COMPILE:
             compile_parts(proposal_generator)
         return {
