@@ -1,5 +1,5 @@
 """One mask a point: levels fused (HMFM), masks decoded (SAM), boundaries refined (BGMR)."""
 
-from .head import PointPromptedMaskHead
+from .head import ImageMaps, PointPromptedMaskHead
 
-__all__ = ["PointPromptedMaskHead"]
+__all__ = ["ImageMaps", "PointPromptedMaskHead"]

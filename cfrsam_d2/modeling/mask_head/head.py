@@ -39,6 +39,12 @@ class ImageMaps:
     detail: torch.Tensor | None = None
     deep_features: torch.Tensor | None = None
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(H, W) of the images."""
+        height, width = self.embeddings.shape[-2:]
+        return PATCH_SIZE * height, PATCH_SIZE * width
+
 
 @dataclass
 class MaskPredictions:
@@ -167,33 +173,24 @@ class PointPromptedMaskHead(nn.Module):
         return losses
 
     def inference(
-        self,
-        images: torch.Tensor,
-        features: dict[str, torch.Tensor],
-        prompts: torch.Tensor,
-        prompt_image: torch.Tensor,
+        self, maps: ImageMaps, prompts: torch.Tensor, prompt_image: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Final masks (R, H, W), bool, and their estimated IoU (R,); arguments as for `losses`."""
-        masks = [torch.zeros((0, *images.shape[-2:]), dtype=torch.bool, device=images.device)]
-        scores = [images.new_zeros(0)]
-        for _, logits, pred_iou in self.final_logits(images, features, prompts, prompt_image):
+        """Final masks (R, H, W), bool, and their estimated IoU (R,); prompts as for `losses`."""
+        masks = [torch.zeros((0, *maps.frame_size), dtype=torch.bool, device=prompts.device)]
+        scores = [prompts.new_zeros(0)]
+        for _, logits, pred_iou in self.final_logits(maps, prompts, prompt_image):
             masks.append(logits > 0)
             scores.append(pred_iou)
         return torch.cat(masks), torch.cat(scores)
 
     def final_logits(
-        self,
-        images: torch.Tensor,
-        features: dict[str, torch.Tensor],
-        prompts: torch.Tensor,
-        prompt_image: torch.Tensor,
+        self, maps: ImageMaps, prompts: torch.Tensor, prompt_image: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield chunks of n prompts, because logits take much memory; arguments as for `losses`.
+        """Yield chunks of n prompts, because logits take much memory; prompts as for `losses`.
 
         Yields:
             Indices of the prompts (n,), final logits (n, H, W) and estimated IoU (n,).
         """
-        maps = self.encode(images, features)
         indices = torch.arange(len(prompts), device=prompts.device)
         for chunk in indices.split(self.prompts_per_chunk):
             if len(chunk):
@@ -224,9 +221,8 @@ class PointPromptedMaskHead(nn.Module):
         coarse = decode_points(
             self.prompt_encoder, self.mask_decoder, maps.embeddings, prompts, prompt_image
         )
-        frame_size = tuple(PATCH_SIZE * cells for cells in maps.embeddings.shape[-2:])
         initial_logits = F.interpolate(
-            coarse.logits[:, None], frame_size, mode="bilinear", align_corners=False
+            coarse.logits[:, None], maps.frame_size, mode="bilinear", align_corners=False
         ).squeeze(1)
         predictions = MaskPredictions(coarse.logits, initial_logits, coarse.pred_iou)
         if self.bgmr is not None and (self.training or self.final_mask == "refined"):
@@ -239,7 +235,7 @@ class PointPromptedMaskHead(nn.Module):
                 nucleus_boxes(
                     initial_logits > 0 if gt_masks is None else gt_masks, centers(prompts)
                 ),
-                CropLadder(self.crop_sizes, frame_size, self.crop_halo),
+                CropLadder(self.crop_sizes, maps.frame_size, self.crop_halo),
                 enlarge=gt_masks is None,
             )
             for name, logits in zip(self.bgmr.outputs, refined, strict=True):

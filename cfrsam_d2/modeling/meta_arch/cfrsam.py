@@ -22,7 +22,7 @@ from ...checkpoint.frozen import parts_from_files
 from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
 from ..compiling import compile_parts
-from ..mask_head import PointPromptedMaskHead
+from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..precision import FLOAT32, Precision
 from ..prompts import draw_nuclei, prompt_source, prompts_of
 from ..rescaling import rescale_to_input
@@ -215,24 +215,35 @@ class CFRSAM(nn.Module):
             segment,
             images,
             [prompts_of(proposal) for proposal in proposals],
-            window_size=self.window_size,
-            overlap=self.window_overlap,
-            edge_tolerance=self.edge_tolerance,
             windows_per_batch=self.windows_per_batch,
+            **self.windows,
         )
         return [self.to_instances(*each) for each in zip(proposals, masks, strict=True)]
+
+    @property
+    def windows(self) -> dict[str, int]:
+        """How `segment_images` cuts large images."""
+        return {
+            "window_size": self.window_size,
+            "overlap": self.window_overlap,
+            "edge_tolerance": self.edge_tolerance,
+        }
+
+    def encode(self, images: Tensor) -> ImageMaps:
+        """What the prompts of normalised images share: (n, 3, h, w), multiples of 16."""
+        return self.mask_head.encode(images, self.backbone(images))
 
     def segment(
         self, images: Tensor, prompts: Tensor, prompt_image: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Masks (R, h, w) and scores (R,) of normalised images (n, 3, h, w), multiples of 16."""
-        return self.mask_head.inference(images, self.backbone(images), prompts, prompt_image)
+        return self.mask_head.inference(self.encode(images), prompts, prompt_image)
 
     def final_logits(
         self, images: Tensor, prompts: Tensor, prompt_image: Tensor
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The logits behind `segment` in chunks, see `PointPromptedMaskHead.final_logits`."""
-        return self.mask_head.final_logits(images, self.backbone(images), prompts, prompt_image)
+        return self.mask_head.final_logits(self.encode(images), prompts, prompt_image)
 
     def to_instances(self, proposal: Instances, masks: NucleusMasks) -> Instances:
         """The nuclei of one image; of two whose boxes overlap too much the better-scored."""

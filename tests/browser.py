@@ -1,5 +1,6 @@
 """A headless Chromium that opens a page, and runs a script in it or presses keys."""
 
+import base64
 import html
 import json
 import os
@@ -7,7 +8,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,22 +85,90 @@ def press_keys(page: str, keys: Sequence[str], expression: str, folder: Path) ->
     """
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
-    with _devtools(folder / "profile") as call:
-        target = call("Target.createTarget", url=file.as_uri())["targetId"]
-        session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-
-        def value(script: str) -> Any:
-            answer = call("Runtime.evaluate", session, expression=script, returnByValue=True)
-            return answer["result"].get("value")
-
-        while not value('location.protocol === "file:" && document.readyState === "complete"'):
-            time.sleep(0.05)  # at first, the page is empty
-        values = []
+    values = []
+    with visit(file.as_uri(), folder) as tab:
         for key in keys:
-            for kind in ("keyDown", "keyUp"):
-                call("Input.dispatchKeyEvent", session, type=kind, key=key, **_KEYS[key])
-            values.append(value(expression))
-        return values
+            tab.press(key)
+            values.append(tab.value(expression))
+    return values
+
+
+class Tab:
+    """A page in a browser."""
+
+    def __init__(
+        self, call: Callable[..., dict[str, Any]], session: str, events: list[dict[str, Any]]
+    ) -> None:
+        self._call, self._session, self._events = call, session, events
+
+    @property
+    def requests(self) -> list[str]:
+        """Addresses of all that the page has asked for."""
+        return [each["request"]["url"] for each in self._of("Network.requestWillBeSent")]
+
+    @property
+    def errors(self) -> list[str]:
+        """What was wrong, as the console says it."""
+        entries = [each["entry"] for each in self._of("Log.entryAdded")]
+        calls = self._of("Runtime.consoleAPICalled")
+        return [
+            *(json.dumps(each["exceptionDetails"]) for each in self._of("Runtime.exceptionThrown")),
+            *(f"{each['text']} {each.get('url')}" for each in entries if each["level"] == "error"),
+            *(json.dumps(each["args"]) for each in calls if each["type"] == "error"),
+        ]
+
+    def _of(self, method: str) -> list[dict[str, Any]]:
+        return [each["params"] for each in self._events if each["method"] == method]
+
+    def value(self, script: str) -> Any:
+        """What a JavaScript expression is."""
+        answer = self._send("Runtime.evaluate", expression=script, returnByValue=True)
+        return answer["result"].get("value")
+
+    def wait_for(self, script: str, seconds: float = 30) -> None:
+        """Until an expression is true."""
+        end = time.monotonic() + seconds
+        while not self.value(script):
+            assert time.monotonic() < end, (script, self.errors)
+            time.sleep(0.05)
+
+    def press(self, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self._send("Input.dispatchKeyEvent", type=kind, key=key, **_KEYS[key])
+
+    def click(self, x: float, y: float) -> None:
+        """With the left button, at a place in px of the window."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def screenshot(self) -> bytes:
+        """A PNG of what is seen."""
+        return base64.b64decode(self._send("Page.captureScreenshot")["data"])
+
+    def _send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return self._call(method, self._session, **parameters)
+
+
+@contextmanager
+def visit(address: str, folder: Path, *options: str) -> Iterator[Tab]:
+    """Open a page.
+
+    Args:
+        address: its URL.
+        folder: for the browser's own files.
+        options: of Chromium.
+    """
+    events: list[dict[str, Any]] = []
+    with _devtools(folder / "profile", events, *options) as call:
+        target = call("Target.createTarget", url="about:blank")["targetId"]
+        session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        tab = Tab(call, session, events)
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            call(f"{domain}.enable", session)
+        call("Page.navigate", session, url=address)
+        scheme = address.partition("//")[0]
+        tab.wait_for(f'location.protocol === "{scheme}" && document.readyState === "complete"')
+        yield tab
 
 
 # What DevTools want to know of a key besides its name.
@@ -113,13 +182,15 @@ _KEYS = {
 
 
 @contextmanager
-def _devtools(profile: Path) -> Iterator[Any]:
+def _devtools(profile: Path, events: list[dict[str, Any]], *options: str) -> Iterator[Any]:
     """Start Chromium and yield a function that calls a method of its DevTools protocol.
 
-    Chromium reads messages from file descriptor 3 and writes them to 4; a zero byte ends each.
+    What the browser says unasked goes into `events`, with the answer to the next call. It reads
+    messages from file descriptor 3 and writes them to 4; a zero byte ends each.
     """
     to_browser, from_browser = os.pipe(), os.pipe()
-    command = [CHROMIUM, *_OPTIONS, f"--user-data-dir={profile}", "--remote-debugging-pipe"]
+    switches = [f"--user-data-dir={profile}", "--remote-debugging-pipe", *options]
+    command = [CHROMIUM, *_OPTIONS, *switches]
     shell = f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
     process = subprocess.Popen(
         ["bash", "-c", shell, "bash", *command],
@@ -137,7 +208,7 @@ def _devtools(profile: Path) -> Iterator[Any]:
         message |= {"sessionId": session} if session else {}
         os.write(to_browser[1], json.dumps(message).encode() + b"\0")
         while (answer := json.loads(_read_message(from_browser[0]))).get("id") != number:
-            pass
+            events.append(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
