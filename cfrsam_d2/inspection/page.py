@@ -44,7 +44,11 @@ class InspectionPage:
             with gr.Row():
                 with gr.Column(scale=3):
                     picture = gr.Image(
-                        show_label=False, interactive=False, format="png", elem_id="picture"
+                        show_label=False,
+                        interactive=False,
+                        buttons=["fullscreen"],
+                        format="png",
+                        elem_id="picture",
                     )
                 with gr.Column(scale=1, min_width=240):
                     category = gr.Radio(

@@ -113,7 +113,7 @@ class InspectionSession:
             return f"Removed a nucleus of class {self.classes[removed.category]}."
         if category is None:
             category = self._nearest_category(x, y)
-        added = self._cut_out(torch.tensor([[x, y]]), torch.tensor([category]))
+        added = self._cut_out(torch.tensor([[x, y]], dtype=torch.float32), torch.tensor([category]))
         self.nuclei += added
         if not added:
             return "No mask here: the model cuts out nothing, or what it does leaves its window."

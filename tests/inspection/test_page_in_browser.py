@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import runpy, sys
 sys.path.insert(0, {here!r})
-from inspected import with_discs
 import cfrsam_d2.predictor
+from inspected import with_discs
 class Predictor(cfrsam_d2.predictor.NucleusPredictor):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

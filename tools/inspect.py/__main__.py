@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, help="default: a free one from 7860 on")
     parser.add_argument("--no-browser", action="store_true", help="print the address alone")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the config")
-    args = parser.parse_args(arguments)
+    args, overrides = parser.parse_known_args(arguments)
+    if unknown := [word for word in overrides if word.startswith("--")]:
+        parser.error(f"{unknown[0]} is no option")
     if args.port is not None and not 0 < args.port < 2**16:
         raise UserError(f"--port is {args.port}: give 1 to 65535, or leave it out")
     try:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "Gradio is not installed: run `pip install 'cfrsam_d2[inspect]'`, in a clone "
             "`pip install -e '.[inspect]'`"
         ) from None
-    predictor = NucleusPredictor(args.config_file, overrides=args.opts)
+    predictor = NucleusPredictor(args.config_file, overrides=overrides)
     session = InspectionSession(predictor, args.image, args.image.name)
     InspectionPage(session, args.output).launch(args.port, open_browser=not args.no_browser)
 
