@@ -44,15 +44,22 @@ def confusion_of_pairs(
     Returns:
         (K+1, K+1) counts as the module describes; [K, K] stays 0.
     """
-    distances = cdist(gt_points.reshape(-1, 2), pred_points.reshape(-1, 2))  # (N, M)
-    gt_paired, pred_paired = linear_sum_assignment(distances)
-    near = distances[gt_paired, pred_paired] <= radius
-    gt_paired, pred_paired = gt_paired[near], pred_paired[near]
+    gt_paired, pred_paired = pair_points(gt_points, pred_points, radius)
     confusion = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
     np.add.at(confusion, (gt_classes[gt_paired], pred_classes[pred_paired]), 1)
     np.add.at(confusion, (np.delete(gt_classes, gt_paired), num_classes), 1)
     np.add.at(confusion, (num_classes, np.delete(pred_classes, pred_paired)), 1)
     return confusion
+
+
+def pair_points(
+    gt_points: np.ndarray, pred_points: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs behind `confusion_of_pairs`: indices of their ground truth and prediction."""
+    distances = cdist(gt_points.reshape(-1, 2), pred_points.reshape(-1, 2))  # (N, M)
+    gt_paired, pred_paired = linear_sum_assignment(distances)
+    near = distances[gt_paired, pred_paired] <= radius
+    return gt_paired[near], pred_paired[near]
 
 
 def radius_at(magnification: float) -> float:

@@ -11,11 +11,12 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..data.rle import mask_pixels
+from ..evaluation.detection import pair_points, radius_at
 from ..evaluation.image_scores import score_detection
 from ..evaluation.nuclei import Nuclei, ground_truth_nuclei, predicted_nuclei
 from ..evaluation.panoptic_quality import PanopticQuality
 from ..evaluation.tables import Row
-from .pairing import ERRORS, pair_nuclei
+from .pairing import ERRORS, Pairing, pair_nuclei
 
 CALIBRATION_BINS = 10
 _SIZE_BINS = 8
@@ -46,7 +47,6 @@ class Outlines:
         pred_matched: (M,) bool.
         scores: (M',) of whole predictions, covered ones too: the predicted IoU.
         ious: (M',) what the IoU is: the largest with a ground-truth nucleus.
-        errors: the nuclei of every kind of ERRORS, in the order of the dataset.
     """
 
     gt_classes: np.ndarray
@@ -57,7 +57,6 @@ class Outlines:
     pred_matched: np.ndarray
     scores: np.ndarray
     ious: np.ndarray
-    errors: dict[str, list[Place]]
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,13 @@ class Analysis:
     Attributes:
         confusions: (B, K+1, K+1) counts of paired centroids, see `confusion_of_pairs`.
         outlines: None if points alone were predicted.
+        errors: the nuclei of every kind of ERRORS, in the order of the dataset; of points "missed"
+            and "invented", which are those left unpaired.
     """
 
     confusions: np.ndarray
     outlines: Outlines | None
+    errors: dict[str, list[Place]]
 
 
 def analyze(
@@ -88,7 +90,7 @@ def analyze(
         num_classes: K.
         has_masks: False: points alone were predicted.
     """
-    confusions, outlines = [], []
+    confusions, outlines, errors = [], [], []
     for index, (image, nuclei) in enumerate(zip(images, predictions, strict=True)):
         size, annotations = (image["height"], image["width"]), image["annotations"]
         gt = ground_truth_nuclei(*_masks(annotations), size, num_classes)
@@ -96,8 +98,14 @@ def analyze(
         magnification = image.get("magnification", 40)
         confusions.append(score_detection(gt, pred, num_classes, magnification))
         if has_masks:
-            outlines.append(_image_outlines(index, annotations, nuclei, gt, pred))
-    return Analysis(np.stack(confusions), _joined(outlines) if has_masks else None)
+            pairing = pair_nuclei(gt, pred)
+            outlines.append(_image_outlines(pairing, annotations, nuclei))
+            errors.append(_outline_errors(index, pairing, annotations, nuclei))
+        else:
+            errors.append(_point_errors(index, gt, pred, radius_at(magnification)))
+    joined = _joined(outlines) if has_masks else None
+    all_errors = {kind: [place for each in errors for place in each[kind]] for kind in errors[0]}
+    return Analysis(np.stack(confusions), joined, all_errors)
 
 
 def size_table(outlines: Outlines) -> list[Row]:
@@ -186,12 +194,17 @@ def calibration_error(rows: Sequence[Row]) -> float:
     return sum(gaps) / total if total else float("nan")
 
 
-def error_table(outlines: Outlines, class_names: Sequence[str]) -> list[Row]:
+def error_table(analysis: Analysis, class_names: Sequence[str]) -> list[Row]:
     """How many nuclei of each class were matched, and how many of each error; all first.
+
+    Args:
+        analysis: of a run with masks.
+        class_names: by contiguous id.
 
     Each nucleus counts for its own class: ground-truth nuclei as `nuclei`, `matched`, `missed` and
     `split`, predicted ones as `predicted`, `invented` and `merged`.
     """
+    outlines, errors = analysis.outlines, analysis.errors
     rows = []
     for category, name in enumerate(["all", *class_names], start=-1):
         rows.append(
@@ -199,11 +212,34 @@ def error_table(outlines: Outlines, class_names: Sequence[str]) -> list[Row]:
                 "class": name,
                 "nuclei": _count(outlines.gt_classes, category),
                 "matched": _count(outlines.gt_classes[outlines.gt_ious > 0], category),
-                **{kind: _count_errors(outlines, kind, category) for kind in ("missed", "split")},
+                **{kind: _count_errors(errors[kind], category) for kind in ("missed", "split")},
                 "predicted": _count(outlines.pred_classes, category),
-                **{
-                    kind: _count_errors(outlines, kind, category) for kind in ("invented", "merged")
-                },
+                **{kind: _count_errors(errors[kind], category) for kind in ("invented", "merged")},
+            }
+        )
+    return rows
+
+
+def point_error_table(analysis: Analysis, class_names: Sequence[str]) -> list[Row]:
+    """How many points of each class were paired or not, all first; each counts for its own class.
+
+    Args:
+        analysis: of any run.
+        class_names: by contiguous id.
+    """
+    confusion = analysis.confusions.sum(axis=0)
+    rows = []
+    for category, name in enumerate(["all", *class_names], start=-1):
+        ids = slice(0, len(class_names)) if category < 0 else slice(category, category + 1)
+        nuclei, predicted = confusion[ids], confusion[:, ids]
+        rows.append(
+            {
+                "class": name,
+                "nuclei": int(nuclei.sum()),
+                "found": int(nuclei[:, :-1].sum()),
+                "missed": int(nuclei[:, -1].sum()),
+                "predicted": int(predicted.sum()),
+                "invented": int(predicted[-1].sum()),
             }
         )
     return rows
@@ -222,37 +258,49 @@ def _predicted(nuclei: Annotations, size: tuple[int, int], num_classes: int) -> 
 
 def _points(nuclei: Annotations) -> Nuclei:
     points = np.array([nucleus["point"] for nucleus in nuclei], dtype=np.float64)
-    classes = np.array([nucleus["category_id"] for nucleus in nuclei], dtype=np.intp)
-    return Nuclei(points.reshape(-1, 2), classes)
+    return Nuclei(points.reshape(-1, 2), _classes(nuclei))
 
 
-def _image_outlines(
-    image: int, annotations: Annotations, nuclei: Annotations, gt: Nuclei, pred: Nuclei
-) -> Outlines:
-    pairing = pair_nuclei(gt, pred)
-    indices = {"gt": pairing.gt_indices, "pred": pairing.pred_indices}
-    classes = {
-        side: np.array([each["category_id"] for each in of_side], dtype=np.intp)[indices[side]]
-        for side, of_side in (("gt", annotations), ("pred", nuclei))
-    }
-    errors = {
-        kind: [
-            Place(image, int(indices[side][row]), int(classes[side][row]))
-            for row in np.flatnonzero(getattr(pairing, kind))
-        ]
-        for kind, side in ERRORS.items()
-    }
+def _image_outlines(pairing: Pairing, annotations: Annotations, nuclei: Annotations) -> Outlines:
     return Outlines(
-        gt_classes=classes["gt"],
+        gt_classes=_classes(annotations)[pairing.gt_indices],
         gt_areas=pairing.overlap.gt_areas,
         gt_ious=np.where(pairing.matched, pairing.ious, 0).max(axis=1, initial=0),
-        pred_classes=classes["pred"],
+        pred_classes=_classes(nuclei)[pairing.pred_indices],
         pred_areas=pairing.overlap.pred_areas,
         pred_matched=pairing.matched.any(axis=0),
         scores=np.array([nucleus["score"] for nucleus in nuclei], dtype=np.float64),
         ious=_largest_ious(nuclei, annotations),
-        errors=errors,
     )
+
+
+def _outline_errors(
+    image: int, pairing: Pairing, annotations: Annotations, nuclei: Annotations
+) -> dict[str, list[Place]]:
+    sides = {
+        "gt": (pairing.gt_indices, _classes(annotations)),
+        "pred": (pairing.pred_indices, _classes(nuclei)),
+    }
+    errors = {}
+    for kind, side in ERRORS.items():
+        indices, classes = sides[side]
+        wrong = indices[np.flatnonzero(getattr(pairing, kind))]
+        errors[kind] = [Place(image, int(index), int(classes[index])) for index in wrong]
+    return errors
+
+
+def _point_errors(image: int, gt: Nuclei, pred: Nuclei, radius: float) -> dict[str, list[Place]]:
+    """The nuclei without a partner, of both sides."""
+    paired = pair_points(gt.points, pred.points, radius)
+    errors = {}
+    for kind, side, of_pairs in zip(("missed", "invented"), (gt, pred), paired, strict=True):
+        alone = np.setdiff1d(np.arange(len(side.classes)), of_pairs)
+        errors[kind] = [Place(image, int(index), int(side.classes[index])) for index in alone]
+    return errors
+
+
+def _classes(nuclei: Annotations) -> np.ndarray:
+    return np.array([nucleus["category_id"] for nucleus in nuclei], dtype=np.intp)
 
 
 def _largest_ious(nuclei: Annotations, annotations: Annotations) -> np.ndarray:
@@ -263,13 +311,12 @@ def _largest_ious(nuclei: Annotations, annotations: Annotations) -> np.ndarray:
 
 
 def _joined(outlines: Sequence[Outlines]) -> Outlines:
-    arrays = {
-        name: np.concatenate([getattr(each, name) for each in outlines])
-        for name in Outlines.__dataclass_fields__
-        if name != "errors"
-    }
-    errors = {kind: [place for each in outlines for place in each.errors[kind]] for kind in ERRORS}
-    return Outlines(**arrays, errors=errors)
+    return Outlines(
+        **{
+            name: np.concatenate([getattr(each, name) for each in outlines])
+            for name in Outlines.__dataclass_fields__
+        }
+    )
 
 
 def _edges(values: np.ndarray, most: int) -> np.ndarray:
@@ -285,5 +332,5 @@ def _count(classes: np.ndarray, category: int) -> int:
     return int(classes.size if category < 0 else np.count_nonzero(classes == category))
 
 
-def _count_errors(outlines: Outlines, kind: str, category: int) -> int:
-    return _count(np.array([place.category for place in outlines.errors[kind]]), category)
+def _count_errors(places: Sequence[Place], category: int) -> int:
+    return _count(np.array([place.category for place in places]), category)

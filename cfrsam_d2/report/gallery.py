@@ -15,6 +15,7 @@ from .run import Dataset, Run
 
 EXAMPLES = 12  # of each kind of error
 _MARGIN = 2  # px between a nucleus and its frame
+_POINT_RADIUS = 8.0  # px; where there is no mask
 _LEAST_WINDOW = 64  # px around a nucleus
 _WINDOW_PER_NUCLEUS = 2.5  # side of that window for a side of the nucleus's box
 
@@ -129,14 +130,17 @@ def file_name(image: dict[str, Any]) -> str:
 
 def _example(dataset: Dataset, run: Run, kind: str, place: Place, key: str) -> Picture:
     image = dataset.images[place.image]
-    sides = {"gt": image["annotations"], "pred": run.predictions[place.image].nuclei}
+    sides = {
+        "gt": _drawable(image["annotations"], [run]),
+        "pred": run.predictions[place.image].nuclei,
+    }
     nucleus = sides[ERRORS[kind]][place.nucleus]
-    box = _window(nucleus["segmentation"], image["height"], image["width"])
+    box = _window(nucleus, image["height"], image["width"])
     left, top, right, bottom = box
     rgb = read_rgb(image["file_name"])[top:bottom, left:right]
     names = {"gt": "ground truth", "pred": run.name}
     layers: list[Layer] = [
-        layer(names[side], [each for each in nuclei if _touches(each["segmentation"], box)])
+        layer(names[side], [each for each in nuclei if _touches(each, box)])
         for side, nuclei in sides.items()
     ]
     return Picture(
@@ -146,7 +150,7 @@ def _example(dataset: Dataset, run: Run, kind: str, place: Place, key: str) -> P
         image=image_uri(np.ascontiguousarray(rgb), max(rgb.shape)),
         box=box,
         layers=layers,
-        focus=_around(nucleus["segmentation"]),
+        focus=_around(nucleus),
     )
 
 
@@ -157,17 +161,25 @@ def _drawable(annotations: list[dict[str, Any]], runs: Sequence[Run]) -> list[di
     return [{key: each[key] for key in ("category_id", "point")} for each in annotations]
 
 
-def _window(rle: dict[str, Any], height: int, width: int) -> Box:
+def _extent(nucleus: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a nucleus in px; of a point, those of a usual nucleus."""
+    if "segmentation" in nucleus:
+        return tuple(mask_utils.toBbox(nucleus["segmentation"]).tolist())
+    x, y = (place + 0.5 - _POINT_RADIUS for place in nucleus["point"])
+    return x, y, 2 * _POINT_RADIUS, 2 * _POINT_RADIUS
+
+
+def _window(nucleus: dict[str, Any], height: int, width: int) -> Box:
     """A square around a nucleus, moved into the image, or less where the image is smaller."""
-    x, y, w, h = mask_utils.toBbox(rle).tolist()
+    x, y, w, h = _extent(nucleus)
     side = round(max(_LEAST_WINDOW, _WINDOW_PER_NUCLEUS * max(w, h)))
     left, right = _interval(x + w / 2, side, width)
     top, bottom = _interval(y + h / 2, side, height)
     return left, top, right, bottom
 
 
-def _around(rle: dict[str, Any]) -> Box:
-    x, y, w, h = map(int, mask_utils.toBbox(rle).tolist())
+def _around(nucleus: dict[str, Any]) -> Box:
+    x, y, w, h = map(round, _extent(nucleus))
     return x - _MARGIN, y - _MARGIN, x + w + _MARGIN, y + h + _MARGIN
 
 
@@ -176,7 +188,7 @@ def _interval(centre: float, length: int, end: int) -> tuple[int, int]:
     return start, min(start + length, end)
 
 
-def _touches(rle: dict[str, Any], box: Box) -> bool:
-    x, y, w, h = mask_utils.toBbox(rle).tolist()
+def _touches(nucleus: dict[str, Any], box: Box) -> bool:
+    x, y, w, h = _extent(nucleus)
     left, top, right, bottom = box
     return x < right and left < x + w and y < bottom and top < y + h

@@ -10,13 +10,17 @@ from itertools import chain
 import numpy as np
 
 from . import gallery, tables
-from .analysis import error_table
+from .analysis import error_table, point_error_table
 from .material import Material
 from .picture import Picture, panel, svg
 from .run import Dataset
 
 _DIFFERENCE_IMAGES = 6  # of each group
-_ERROR_MEANINGS = {
+_MEANINGS_OF_POINTS = {
+    "missed": "ground-truth nuclei that no predicted point is paired with",
+    "invented": "predicted points that no ground-truth nucleus is paired with",
+}
+_MEANINGS_OF_MASKS = {
     "missed": "ground-truth nuclei that no prediction covers by half, and none lies in by half",
     "invented": "predictions that cover no ground-truth nucleus by half and lie in none by half",
     "merged": "predictions that cover two ground-truth nuclei or more, each by half at least",
@@ -44,22 +48,21 @@ def images(material: Material, count: int) -> str:
 def errors(material: Material) -> str:
     """Counts of every kind of error, and examples."""
     content = ""
-    for number, (run, analysis) in enumerate(material.with_masks):
-        outlines = analysis.outlines
-        rows = error_table(outlines, material.dataset.class_names)
+    for number, (run, analysis) in enumerate(zip(material.runs, material.analyses, strict=True)):
+        table = error_table if run.has_masks else point_error_table
+        rows = table(analysis, material.dataset.class_names)
         content += tables.row_table(f"Nuclei of {run.name}", rows)
-        for kind, meaning in _ERROR_MEANINGS.items():
-            places = gallery.choose_examples(outlines.errors[kind], gallery.EXAMPLES)
+        meanings = _MEANINGS_OF_MASKS if run.has_masks else _MEANINGS_OF_POINTS
+        for kind, meaning in meanings.items():
+            places = gallery.choose_examples(analysis.errors[kind], gallery.EXAMPLES)
             key = f"e{number}-{kind}"
             examples = gallery.error_examples(material.dataset, run, kind, places, key)
-            title = f"{run.name}: {len(outlines.errors[kind])} {kind}"
+            title = f"{run.name}: {len(analysis.errors[kind])} {kind}"
             figures = "".join(
                 figure(svg(picture) + panel(picture, 2), picture) for picture in examples
             )
             content += f"<h3>{html.escape(title)}</h3><p>{meaning.capitalize()}.</p>"
             content += _gallery(title, figures, "examples") if figures else ""
-    if not content:
-        return ""
     explanation = (
         "<p>In each pair of pictures the ground truth is on the left and the prediction on the "
         "right; the frame is around the nucleus in question.</p>"

@@ -14,6 +14,7 @@ from cfrsam_d2.report.analysis import (
     calibration_table,
     density_table,
     error_table,
+    point_error_table,
     size_table,
 )
 
@@ -21,9 +22,8 @@ PQ_EPSILON = 1e-6
 
 
 def outlines(**arrays) -> Outlines:
-    empty = {name: np.zeros(0) for name in Outlines.__dataclass_fields__ if name != "errors"}
-    errors = dict.fromkeys(("missed", "invented", "merged", "split"), ())
-    return Outlines(**{**empty, "errors": errors, **arrays})
+    empty = {name: np.zeros(0) for name in Outlines.__dataclass_fields__}
+    return Outlines(**{**empty, **arrays})
 
 
 def analyzed(images, predictions, num_classes=2, *, has_masks=True) -> Analysis:
@@ -118,7 +118,7 @@ def test_an_image_by_hand():
     assert found.pred_matched.tolist() == [False, True, False]
     assert found.scores.tolist() == [0.5, 0.7, 0.6]
     assert found.ious.tolist() == [0, 0.8, 0]
-    assert found.errors == {
+    assert analysis.errors == {
         "missed": [Place(image=1, nucleus=1, category=0)],
         "invented": [Place(0, 0, 0), Place(1, 1, 1)],
         "merged": [],
@@ -143,10 +143,31 @@ def test_points_have_a_confusion_and_no_outlines():
     )
 
 
+def test_errors_of_points_are_those_without_a_partner():
+    near, far, other = (rectangle(top, 0, top + 10, 10) for top in (0, 20, 40))
+    analysis = analyzed(
+        [[(other, 0)], [(near, 0), (far, 1)]],
+        [[], [(other, 1, 0.9), (near, 1, 0.6), (rectangle(0, 6, 10, 16), 0, 0.5)]],
+        has_masks=False,
+    )
+    assert analysis.errors == {
+        "missed": [Place(image=0, nucleus=0, category=0), Place(1, 1, 1)],
+        "invented": [Place(1, 0, 1), Place(1, 2, 0)],
+    }
+    columns = ("nuclei", "found", "missed", "predicted", "invented")
+    rows = point_error_table(analysis, ["a", "b"])
+    assert [row["class"] for row in rows] == ["all", "a", "b"]
+    assert [[row[column] for column in columns] for row in rows] == [
+        [3, 1, 2, 3, 2],
+        [2, 1, 1, 1, 1],
+        [1, 0, 1, 2, 1],
+    ]
+
+
 def test_errors_by_class_add_up():
     images = [gt_nuclei(index) for index in range(NUM_IMAGES)]
     analysis = analyzed(images, [[(*each, 0.5) for each in poor(i)] for i in range(NUM_IMAGES)])
-    everything, *of_classes = error_table(analysis.outlines, CLASSES)
+    everything, *of_classes = error_table(analysis, CLASSES)
     assert [row["class"] for row in of_classes] == CLASSES
     for column in ("nuclei", "matched", "missed", "split", "predicted", "invented", "merged"):
         assert everything[column] == sum(row[column] for row in of_classes), column

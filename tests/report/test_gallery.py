@@ -135,3 +135,12 @@ def test_an_example_shows_the_surroundings_of_its_nucleus(runs):
     assert picture.focus == (38, 38, 54, 54)
     assert [each.name for each in picture.layers] == ["ground truth", "poor"]
     assert decoded(picture.image).shape == (64, 64, 3)
+
+
+def test_an_example_of_a_point(runs):
+    dataset, (run,) = read_runs([runs["points"]], None)
+    # The last nucleus of the fourth image has its centre at 45.5, 45.5.
+    (picture,) = error_examples(dataset, run, "missed", [Place(3, 3, 1)], "key")
+    assert picture.focus == (36, 36, 56, 56)
+    assert [each.is_points for each in picture.layers] == [True, True]
+    assert picture.layers[0].paths[1].endswith("M184 184h0")

@@ -120,10 +120,20 @@ def test_ids_are_unique_links_lead_somewhere_and_nothing_is_fetched(pages: Pages
 
 def test_points_have_no_sections_about_masks(pages: Pages):
     page = pages["points"]
-    for section in ("size-and-density", "predicted-iou", "errors"):
+    for section in ("size-and-density", "predicted-iou"):
         assert f'id="{section}"' not in page
     assert "Best by F1" in page
-    assert set(read_page(page).tables) == {"Detection and classification", "Classes, points"}
+    titles = {"Detection and classification", "Classes, points", "Nuclei of points"}
+    assert set(read_page(page).tables) == titles
+
+
+def test_errors_of_points(pages: Pages):
+    """The good run finds every centre; the table counts them, and there are no examples."""
+    table = read_page(pages["points"]).tables["Nuclei of points"]
+    assert table[0] == ["class", "nuclei", "found", "missed", "predicted", "invented"]
+    assert table[1] == ["all", "20", "20", "0", "20", "0"]
+    assert "points: 0 missed" in pages["points"]
+    assert "merged" not in pages["points"]
 
 
 def test_runs_of_both_stages_share_what_they_have(pages: Pages):
