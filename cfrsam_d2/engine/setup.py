@@ -21,6 +21,8 @@ from ..errors import UserError
 
 logger = logging.getLogger(__name__)
 
+AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
+
 
 def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
     """Read a config file, override keys of it, register its datasets; and check all that.
@@ -56,7 +58,7 @@ def _check_precision(cfg: CfgNode) -> None:
         if (
             node.AMP.ENABLED
             and cfg.MODEL.DEVICE.startswith("cuda")
-            and not torch.cuda.is_bf16_supported(including_emulation=False)
+            and torch.cuda.get_device_capability() < AMPERE
         ):
             raise UserError(
                 f"{key}.AMP.ENABLED is True, but {torch.cuda.get_device_name()} has no bfloat16 "

@@ -113,8 +113,8 @@ def test_a_gpu_without_bfloat16(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    for has_it in (True, False):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has_it, **_: has)
+    for has_it, capability in ((True, (8, 6)), (False, (7, 5))):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda of=capability: of)
         assert toy_config("MODEL.DEVICE", "cuda").MODEL.DEVICE == "cuda"
         assert toy_config(key, "True", "MODEL.DEVICE", "cpu").MODEL.DEVICE == "cpu"
         if has_it:
