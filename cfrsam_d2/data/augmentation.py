@@ -5,12 +5,6 @@ Geometric steps move both, label maps by nearest neighbour; the others change th
 that a step uncovers is black and belongs to no nucleus, as in the published code.
 """
 
-import os
-
-# albumentations asks the package index for its newest version when it is imported: training must
-# neither wait for the network nor print about it.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
 import albumentations as A
 import cv2
 

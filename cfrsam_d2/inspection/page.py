@@ -11,12 +11,16 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 import numpy as np
 
+from ..errors import UserError
 from ..export import ExportFolder
 from ..visualization.drawing import draw_instances, upscaling_factor
 from .session import InspectionSession
 
 FORMATS = ("geojson", "csv", "tiff", "overlay")
 AS_NEAREST = "as the nearest nucleus"
+# Gradio keeps a file of every picture that it has shown: how often it looks for old ones, and their
+# age. All go when it ends.
+CACHE_SECONDS = (60, 600)
 _FONT = ("system-ui", "sans-serif")
 
 
@@ -36,7 +40,11 @@ class InspectionPage:
     def build(self) -> gr.Blocks:
         """The page, not launched."""
         session = self.session
-        with gr.Blocks(title=f"Nuclei of {session.file_name}", analytics_enabled=False) as page:
+        with gr.Blocks(
+            title=f"Nuclei of {session.file_name}",
+            analytics_enabled=False,
+            delete_cache=CACHE_SECONDS,
+        ) as page:
             gr.Markdown(
                 f"## {session.file_name}\n"
                 "Click on a nucleus to remove it, anywhere else to add one."
@@ -62,29 +70,56 @@ class InspectionPage:
                     reset = gr.Button("Reset")
                     export = gr.Button("Export", variant="primary")
             shown = [picture, legend, status]
-            page.load(self.show, outlined, shown)
-            picture.select(self.click, [category, outlined], shown)
-            outlined.change(self.show, outlined, shown)
-            reset.click(self.reset, outlined, shown)
-            export.click(self.export, None, status)
+            # One after the other, as they change the same nuclei; and no click is lost, not even
+            # to a sign of progress over the picture.
+            queue = {
+                "concurrency_id": "session",
+                "trigger_mode": "multiple",
+                "show_progress_on": status,
+            }
+            page.load(self.show, outlined, shown, **queue)
+            picture.select(self.click, [category, outlined], shown, **queue)
+            outlined.change(self.show, outlined, shown, **queue)
+            reset.click(self.reset, outlined, shown, **queue)
+            export.click(self.export, None, status, **queue)
         return page
 
     def launch(self, port: int | None, *, open_browser: bool) -> None:
-        """Serve the page on 127.0.0.1 until the process is interrupted; port None: a free one."""
-        self.build().launch(
-            server_name="127.0.0.1",
-            server_port=port,
-            share=False,
-            inbrowser=open_browser,
-            theme=gr.themes.Default(font=_FONT, font_mono=("monospace",)),
-            footer_links=[],
-        )
+        """Serve the page on 127.0.0.1 until the process is interrupted.
+
+        Args:
+            port: None: a free one.
+            open_browser: show it in the user's browser.
+
+        Raises:
+            UserError: the port is taken.
+        """
+        page = self.build()
+        try:
+            _, address, _ = page.launch(
+                server_name="127.0.0.1",
+                server_port=port,
+                share=False,
+                inbrowser=open_browser,
+                theme=gr.themes.Default(font=_FONT, font_mono=("monospace",)),
+                footer_links=[],
+                prevent_thread_lock=True,
+                quiet=True,
+            )
+        except OSError:
+            ports = "every port from 7860 on" if port is None else f"port {port}"
+            raise UserError(f"{ports} is taken: let --port name a free one") from None
+        print(f"The page is at {address} until this is interrupted (Ctrl+C)", flush=True)
+        page.block_thread()
 
     def click(
         self, category: str, outlined: bool, event: gr.SelectData
     ) -> tuple[np.ndarray, str, str]:
-        """A click on the picture; `event.index` is x, y in px of it."""
-        x, y = ((place + 0.5) / self.scale - 0.5 for place in event.index)
+        """A click on the picture; `event.index` is x, y in its px from its upper left corner.
+
+        Gradio rounds them to the nearest edge of a pixel; the corner is at −0.5 px of the image.
+        """
+        x, y = (place / self.scale - 0.5 for place in event.index)
         height, width = self.session.image.shape[:2]
         x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
         classes = self.session.classes
@@ -131,6 +166,9 @@ class InspectionPage:
         """Write the nuclei as `tools/predict.py` does."""
         name = Path(self.session.file_name).stem
         folder = ExportFolder(self.output, FORMATS)
-        folder.start(self.session.config + "# nuclei edited by hand\n", resume=False)
-        folder.write(name, self.session.prediction())
+        try:
+            folder.start(self.session.config + "# nuclei edited by hand\n", resume=False)
+            folder.write(name, self.session.prediction())
+        except UserError as error:
+            return f"Not exported: {error}."
         return f"Wrote {len(self.session.nuclei)} nuclei: {self.output}/{name}.geojson and others."

@@ -4,6 +4,7 @@ Letters: N nuclei, H×W px.
 """
 
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from ..errors import UserError
 from ..export import Prediction, nuclei_from_instances
 from ..modeling.mask_head import ImageMaps
 from ..modeling.segmenting import NucleusMasks, segment_images
+from ..modeling.test_time_augmentation import segment_averaged
 from ..predictor import NucleusPredictor, read_as_rgb
 
 POINT_RADIUS = 4.0  # px around a prompt in which a click removes it
@@ -78,7 +80,8 @@ class InspectionSession:
         self.config = predictor.cfg.dump()
         pixels = torch.from_numpy(np.ascontiguousarray(self.image.transpose(2, 0, 1)))
         self._normalized = self._model.normalize(pixels)
-        self._maps: dict[bytes, ImageMaps] = {}  # by the pixels of their window
+        # By size and pixels of a window, or of a view of it.
+        self._maps: dict[tuple[torch.Size, bytes], ImageMaps] = {}
         self._found = self._find()
         self.nuclei = list(self._found)
 
@@ -162,11 +165,21 @@ class InspectionSession:
     def _segment(
         self, images: Tensor, prompts: Tensor, prompt_image: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As `CFRSAM.segment`, with the maps of windows that came before."""
-        key = images.cpu().numpy().tobytes()
+        """What `CFRSAM.inference` does, with the maps of windows that came before."""
+        if self._model.test_time_augmentation:
+            return segment_averaged(self._final_logits, images, prompts, prompt_image)
+        return self._model.mask_head.inference(self._encode(images), prompts, prompt_image)
+
+    def _final_logits(
+        self, images: Tensor, prompts: Tensor, prompt_image: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return self._model.mask_head.final_logits(self._encode(images), prompts, prompt_image)
+
+    def _encode(self, images: Tensor) -> ImageMaps:
+        key = images.shape, images.cpu().numpy().tobytes()
         if key not in self._maps:
             self._maps[key] = self._model.encode(images)
-        return self._model.mask_head.inference(self._maps[key], prompts, prompt_image)
+        return self._maps[key]
 
     def _precision(self) -> AbstractContextManager:
         return self._model.precision.context(self._model.device, training=False)

@@ -1,7 +1,9 @@
 """tools/inspect.py in a real browser: clicks change the nuclei, and nothing leaves this machine."""
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +20,15 @@ pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '
 pytestmark = needs_chromium
 
 ROOT = Path(__file__).resolve().parents[2]
-# As the command, with a mask head that cuts out discs.
+# As the command, with a mask head that cuts out discs; with addresses noted that it connects to.
 SCRIPT = """
-import runpy, sys
+import runpy, socket, sys
+connect = socket.socket.connect
+def noted(self, address):
+    with open({noted!r}, "a") as file:
+        print(address[0], file=file)
+    return connect(self, address)
+socket.socket.connect = noted
 sys.path.insert(0, {here!r})
 import cfrsam_d2.predictor
 from inspected import with_discs
@@ -38,27 +46,40 @@ runpy.run_path({tool!r}, run_name="__main__")
 
 class Server(NamedTuple):
     address: str
-    output: Path
+    port: int
+    folder: Path
+    process: subprocess.Popen
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def pictures(self) -> list[Path]:
+        """What Gradio keeps on disk."""
+        return [path for path in (self.folder / "shown").rglob("*") if path.is_file()]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("inspected")
     Image.fromarray(image(96, 128)).save(folder / "tile.png")
-    script = SCRIPT.format(here=str(Path(__file__).parent), tool=str(ROOT / "tools" / "inspect.py"))
+    here, tool = str(Path(__file__).parent), str(ROOT / "tools" / "inspect.py")
+    script = SCRIPT.format(here=here, tool=tool, noted=str(folder / "connected.txt"))
     command = [sys.executable, "-u", "-c", script, str(folder / "tile.png"), "--no-browser"]
     command += ["--config-file", str(CONFIG), "--output", str(folder / "out")]
     command += [*TINY, "MODEL.WEIGHTS", str(weights)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "shown")}
+    environment.pop("NO_ALBUMENTATIONS_UPDATE", None)  # set by this process
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
     said = ""
     for line in process.stdout:
         said += line
-        if found := re.search(r"http://\S+", line):
+        if found := re.search(r"http://127.0.0.1:(\d+)/", line):
             break
     assert found, said
-    yield Server(found[0], folder / "out")
+    yield Server(found[0], int(found[1]), folder, process)
     process.terminate()
     process.wait()
 
@@ -90,40 +111,58 @@ def status_is(tab: Tab, text: str) -> None:
     tab.wait_for(f"document.querySelector('#status').innerText.includes({json.dumps(text)})")
 
 
-def nuclei(tab: Tab) -> int:
-    return tab.value(
-        "[...document.querySelectorAll('#legend li')]"
-        ".reduce((sum, e) => sum + Number(e.textContent.split(': ')[1]), 0)"
-    )
+NUCLEI = (
+    "[...document.querySelectorAll('#legend li')]"
+    ".reduce((sum, e) => sum + Number(e.textContent.split(': ')[1]), 0)"
+)
 
 
 def test_clicks_change_the_nuclei_and_the_picture(tab: Tab, server: Server) -> None:
     button(tab, "Reset")
     status_is(tab, "Back to what the model finds")
-    before = nuclei(tab)
+    before = tab.value(NUCLEI)
     source = "document.querySelector('#picture img').src"
     first = tab.value(source)
     corner = (120, 88)
     click_at(tab, *corner)
     status_is(tab, "Added a nucleus of class")
-    assert nuclei(tab) == before + 1
+    assert tab.value(NUCLEI) == before + 1
     assert tab.value(source) != first
     button(tab, "Export")
     status_is(tab, f"Wrote {before + 1} nuclei")
     features = json.loads((server.output / "tile.geojson").read_text())["features"]
     assert len(features) == before + 1
     (x0, y0), (x1, y1) = bounds(features[-1]["geometry"]["coordinates"])
-    assert ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5) == pytest.approx(corner, abs=1)
+    assert ((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5) == pytest.approx(corner, abs=0.5)
     assert (server.output / "tile_overlay.png").is_file()
     click_at(tab, corner[0] + 3, corner[1])
     status_is(tab, "Removed a nucleus of class")
-    assert nuclei(tab) == before
+    assert tab.value(NUCLEI) == before
     assert tab.errors == []
 
 
 def bounds(rings: list) -> tuple[tuple[float, float], tuple[float, float]]:
     xs, ys = zip(*(point for ring in rings for point in ring), strict=True)
     return (min(xs), min(ys)), (max(xs), max(ys))
+
+
+def test_of_fast_clicks_none_is_lost(tab: Tab) -> None:
+    before = tab.value(NUCLEI)
+    for x in (20, 50, 80):
+        click_at(tab, x, 88)
+    tab.wait_for(f"{NUCLEI} === {before + 3}")
+    button(tab, "Reset")
+    status_is(tab, "Back to what the model finds")
+
+
+def test_a_failed_export_says_why(tab: Tab, server: Server) -> None:
+    moved = server.output.rename(server.folder / "moved") if server.output.exists() else None
+    server.output.write_text("")
+    button(tab, "Export")
+    status_is(tab, f"Not exported: cannot write {server.output}")
+    server.output.unlink()
+    if moved:
+        moved.rename(server.output)
 
 
 def test_the_nuclei_can_be_hidden(tab: Tab) -> None:
@@ -137,10 +176,18 @@ def test_nothing_leaves_this_machine(tab: Tab, server: Server) -> None:
     assert tab.requests
     hosts = {re.match(r"(?:data:|blob:|\w+://([^/:]*))", each)[1] for each in tab.requests}
     assert hosts - {None} == {"127.0.0.1"}
-    port = int(server.address.rstrip("/").rpartition(":")[2])
+    assert set((server.folder / "connected.txt").read_text().split()) == {"127.0.0.1"}
     for family, address in ((socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")):
         with (
             socket.socket(family) as other,
             pytest.raises(OSError, match=r"refused|unreach|assign"),
         ):
-            other.connect((address, port))
+            other.connect((address, server.port))
+
+
+def test_no_picture_is_left_when_it_is_interrupted(tab: Tab, server: Server) -> None:
+    """The last test, as it ends the server."""
+    assert server.pictures
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(timeout=30) == 0
+    assert server.pictures == []

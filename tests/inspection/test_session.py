@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from inspected import CONFIG, RADIUS, TINY, image
+from inspected import CONFIG, RADIUS, TINY, count_calls, image
 
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError
@@ -99,6 +99,31 @@ def test_the_encoder_runs_once_a_window(predictor: Build) -> None:
     for x, y in places:
         assert session.toggle(x, y).startswith("Added")
     assert made.encoded == [1] * 4
+
+
+def test_test_time_augmentation_is_the_models(predictor: Build) -> None:
+    """All eight views of a window are encoded once."""
+    made = predictor("TEST.AUG.ENABLED", "True")
+    expected = made(image(72, 100))
+    encoded = count_calls(made.model.backbone)
+    session = InspectionSession(made, image(72, 100), "tile.png")
+    assert len(expected) > 0
+    assert np.array_equal([each.mask for each in session.nuclei], expected.pred_masks.numpy())
+    assert [each.score for each in session.nuclei] == expected.scores.tolist()
+    old = session.nuclei.pop(0)
+    session.nuclei = []
+    assert session.toggle(*old.point, old.category).startswith("Added")
+    assert np.array_equal(session.nuclei[0].mask, old.mask)
+    assert encoded == [1] * 8
+
+
+def test_views_of_one_colour_are_told_apart_by_their_size(predictor: Build) -> None:
+    gray = np.full((64, 96, 3), 128, dtype=np.uint8)  # needs no padding
+    made = predictor("TEST.AUG.ENABLED", "True")
+    expected = made(gray)
+    assert len(expected) > 0
+    found = InspectionSession(made, gray, "gray.png").nuclei
+    assert np.array_equal([each.mask for each in found], expected.pred_masks.numpy())
 
 
 def test_reset(predictor: Build) -> None:

@@ -47,6 +47,34 @@ def test_bad_input_is_one_sentence(
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("image", "output", "message"),
+    [
+        ("in/tile.tiff", "in", "which results could overwrite: name another folder"),
+        ("in", "out", "in has 2 images: name one of them"),
+        ("gone.png", "out", "gone.png does not exist"),
+    ],
+)
+def test_the_image_is_one_and_is_not_overwritten(
+    tool: ModuleType,
+    image: str,
+    output: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("gradio")
+    (tmp_path / "in").mkdir()
+    for name in ("tile.tiff", "other.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(SystemExit) as stop:
+        tool.main(
+            [str(tmp_path / image), "--config-file", CONFIG, "--output", str(tmp_path / output)]
+        )
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_without_gradio_it_says_how_to_get_it(
     tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

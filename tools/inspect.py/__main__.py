@@ -18,6 +18,7 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
 from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.export import find_images
 from cfrsam_d2.inspection import InspectionSession
 from cfrsam_d2.predictor import NucleusPredictor
 
@@ -50,8 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "Gradio is not installed: run `pip install 'cfrsam_d2[inspect]'`, in a clone "
             "`pip install -e '.[inspect]'`"
         ) from None
+    images = find_images([args.image], args.output)  # the output must not overwrite the image
+    if len(images) > 1:
+        raise UserError(f"{args.image} has {len(images)} images: name one of them")
+    image = images[0].path
     predictor = NucleusPredictor(args.config_file, overrides=overrides)
-    session = InspectionSession(predictor, args.image, args.image.name)
+    session = InspectionSession(predictor, image, image.name)
     InspectionPage(session, args.output).launch(args.port, open_browser=not args.no_browser)
 
 
