@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from torch import nn
 
-from cfrsam_d2.modeling.published import as_published
+from cfrsam_d2.published import as_published
 
 ALL_AT_ONCE = 10**6  # prompts a chunk
 

@@ -20,8 +20,8 @@ from .engine.setup import skip_initial_weights
 from .modeling.mask_head import PointPromptedMaskHead
 from .modeling.mask_head.decoding import decode_points
 from .modeling.prompt_learner import CentroidProposalGenerator
-from .modeling.published import as_published
 from .modeling.sam.encoder import NECK_CHANNELS, NUM_LEVELS, PATCH_SIZE
+from .published import as_published
 
 IMAGE_SIZE = 256  # px
 # Parts by their place in the model; a part's name begins with that of the part it belongs to.

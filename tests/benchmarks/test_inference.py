@@ -9,7 +9,7 @@ from tiny_config import TINY
 
 from benchmarks import inference
 from benchmarks.inference import compare, inference_of, iou, training_step_of
-from cfrsam_d2.modeling.published import JointBGFF
+from cfrsam_d2.published import JointBGFF
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_routes_agree_and_are_faster_than_the_loops():
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     output = subprocess.run(
-        [sys.executable, "benchmarks/evaluation.py", "--images", "10", "--json"],
+        [sys.executable, "benchmarks/evaluator.py", "--images", "10", "--json"],
         cwd=ROOT,
         env={
             **os.environ,

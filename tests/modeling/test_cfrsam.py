@@ -272,7 +272,7 @@ def test_crops_change_nothing_within_their_halo():
         cropped = model.mask_head.predict(maps, *prompt, nucleus).refined_logits
         model.mask_head.crop_sizes = []
         full = model.mask_head.predict(maps, *prompt, nucleus).refined_logits
-    assert frames == [(1, 32, 64, 64), (1, 32, 96, 96)]
+    assert frames == [(1, 75, 64, 64), (1, 75, 96, 96)]
     torch.testing.assert_close(cropped[nucleus], full[nucleus], atol=1e-6, rtol=1e-5)
 
 

@@ -8,9 +8,9 @@ from segment_anything.modeling.image_encoder import Attention, Block
 from tiny_segmenter import tiny_encoder
 from torch import nn
 
-from cfrsam_d2.modeling.published import UnfoldedConv, as_published
 from cfrsam_d2.modeling.sam.blocks import UnpaddedAttention, UnpaddedBlock
 from cfrsam_d2.modeling.sam.mala import AdaptiveMultiScaleConv
+from cfrsam_d2.published import UnfoldedConv, as_published
 
 
 def random_encoder(adapter: str) -> nn.Module:

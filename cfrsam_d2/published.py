@@ -14,10 +14,10 @@ from segment_anything.modeling.image_encoder import Attention, Block
 from torch import nn
 from torchvision.ops import deform_conv2d
 
-from .mask_head.bgmr import BGFF, MCBE
-from .mask_head.layers import TAPS, DeformConv
-from .sam.blocks import UnpaddedAttention, UnpaddedBlock
-from .sam.mala import KERNEL_SIZES, AdaptiveMultiScaleConv
+from .modeling.mask_head.bgmr import BGFF, MCBE
+from .modeling.mask_head.layers import TAPS, DeformConv
+from .modeling.sam.blocks import UnpaddedAttention, UnpaddedBlock
+from .modeling.sam.mala import KERNEL_SIZES, AdaptiveMultiScaleConv
 
 
 class UnfoldedConv(AdaptiveMultiScaleConv):

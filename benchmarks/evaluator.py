@@ -1,6 +1,6 @@
 """Time the evaluator against plain loops over nuclei, on the same images and in one run.
 
-    python benchmarks/evaluation.py [--images 60] [--json]
+    python benchmarks/evaluator.py [--images 60] [--json]
 
 Scored are PanNuke-format arrays: those of the published numbers (CFRSAM_FIXTURES, or
 ../shared/fixtures) repeated, or generated ones where that folder is missing. All of bPQ, class PQ,
