@@ -180,7 +180,7 @@ def test_importing_asks_no_network():
 import socket, sys
 def refuse(*args): sys.exit(f"asked for {args}")
 socket.getaddrinfo = refuse
-import cfrsam_d2
+import cfrsam_d2.data.mapper
 """
     environment = {
         name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"
