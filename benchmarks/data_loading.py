@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from inference import NUCLEI, training_step_of
 from tabulate import tabulate
-from timing import median_seconds
+from timing import check_count, median_seconds
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
@@ -31,7 +31,7 @@ from detectron2.data import DatasetCatalog
 
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.errors import exits_on_user_error
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DATASET = "synthetic_train"
@@ -113,8 +113,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200, help="that each mapper reads")
     parser.add_argument("--runs", type=int, default=5, help="of the training step")
     args = parser.parse_args()
-    if min(args.images, args.runs) < 1:
-        raise UserError(f"--images is {args.images}, --runs {args.runs}: give 1 or more")
+    check_count("--images", args.images)
+    check_count("--runs", args.runs)
     print(report(args.images, args.runs))
 
 

@@ -15,9 +15,7 @@ Python and its libraries, weights, intermediate results. On CUDA, it is PyTorch'
 import argparse
 import json
 import resource
-import statistics
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -26,16 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from given_nuclei import give_nuclei, random_model
+from given_nuclei import give_nuclei, random_image, random_model
 from tabulate import tabulate
-from torch import Tensor, nn
+from timing import check_count, median_seconds
+from torch import nn
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
 from detectron2.config import CfgNode
 
-from cfrsam_d2.analysis import IMAGE_SIZE, Cost, analyze_model
+from cfrsam_d2.analysis import Cost, analyze_model
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.paper import EFFICIENCY
@@ -92,24 +91,21 @@ def build(case: Case) -> nn.Module:
 def measure(case: Case) -> Measurement:
     """Run the model on one image, again and again."""
     model = build(case)
-    image = torch.randint(0, 256, (3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
-    seconds = [time_run(model, image) for _ in range(1 + case.runs)]
+    image = random_image()
+
+    def find_nuclei() -> None:
+        model([{"image": image}])
+        if case.device == "cuda":
+            torch.cuda.synchronize()
+
+    seconds = median_seconds(find_nuclei, case.runs)
     if case.device == "cuda":
         hardware, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
     else:
         hardware = f"CPU, threads: {torch.get_num_threads()}"
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak *= 1 if sys.platform == "darwin" else 1024  # KiB on Linux
-    return Measurement(hardware, statistics.median(seconds[1:]), peak)
-
-
-def time_run(model: nn.Module, image: Tensor) -> float:
-    """Seconds from an image to its nuclei."""
-    start = time.perf_counter()
-    model([{"image": image}])
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return Measurement(hardware, seconds, peak)
 
 
 def measure_apart(case: Case) -> Measurement:
@@ -180,8 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if missing := set(args.devices) - set(available):
         raise UserError(f"--devices has {missing.pop()}, but there is none: leave it out")
-    if args.runs < 1:
-        raise UserError(f"--runs is {args.runs}: give 1 or more")
+    check_count("--runs", args.runs)
     cases = [
         Case(model, device, nuclei, args.runs, args.opts)
         for model in args.models

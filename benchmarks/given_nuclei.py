@@ -39,6 +39,11 @@ def discs(points: Tensor, size: int = IMAGE_SIZE) -> Tensor:
     return y[:, :, None] + x[:, None] < (DIAMETER / 2) ** 2
 
 
+def random_image(size: int = IMAGE_SIZE) -> Tensor:
+    """Noise, as the mapper gives images: (3, size, size) uint8."""
+    return torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
+
+
 def random_model(cfg: CfgNode) -> nn.Module:
     """The model of a config, with random weights."""
     skip_initial_weights(cfg)

@@ -19,10 +19,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from given_nuclei import discs, give_nuclei, random_model, spread_points
+from given_nuclei import discs, give_nuclei, random_image, random_model, spread_points
 from plain import plain
 from tabulate import tabulate
-from timing import median_seconds
+from timing import check_count, median_seconds
 from torch import Tensor, nn
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
@@ -35,7 +35,7 @@ from detectron2.structures import BitMasks, Instances
 from cfrsam_d2.analysis import IMAGE_SIZE
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config
-from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.modeling.precision import FLOAT32, Precision
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,10 +50,6 @@ def config(name: str) -> CfgNode:
     # The true centroids prompt training: with random weights the learner finds none.
     overrides = ["MODEL.DEVICE", "cpu", "MODEL.CFRSAM.TRAIN_PROMPTS", "centroid"]
     return load_config(str(ROOT / "configs" / f"cfrsam_{name}.yaml"), overrides)
-
-
-def random_image() -> Tensor:
-    return torch.randint(0, 256, (3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
 
 
 def inference_of(name: str, count: int) -> tuple[nn.Module, Callable[[], object]]:
@@ -182,8 +178,7 @@ def main() -> None:
     if args.memory_of:
         measure_memory(args.memory_of)
         return
-    if args.runs < 1:
-        raise UserError(f"--runs is {args.runs}: give 1 or more")
+    check_count("--runs", args.runs)
     report(args.models, args.runs, as_json=args.json)
 
 

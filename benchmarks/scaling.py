@@ -16,10 +16,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from given_nuclei import give_nuclei, random_model
+from given_nuclei import give_nuclei, random_image, random_model
 from matplotlib.figure import Figure
 from tabulate import tabulate
-from timing import median_seconds
+from timing import check_count, median_seconds
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
@@ -28,7 +28,7 @@ from cfrsam_d2.analysis import IMAGE_SIZE
 from cfrsam_d2.data.files import write_bytes
 from cfrsam_d2.data.palette import line_colors
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.errors import exits_on_user_error
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "cfrsam_b.yaml"
 NUCLEI = (9, 25, 49, 100, 196, 289, 400)  # squares: they lie on a grid
@@ -64,7 +64,7 @@ def seconds(overrides: list[str], count: int, size: int, runs: int) -> float:
     """Of both stages on one image of size×size px with `count` nuclei."""
     model = random_model(load_config(str(CONFIG), overrides))
     give_nuclei(model, count, size)
-    image = torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
+    image = random_image(size)
     return median_seconds(lambda: model([{"image": image}]), runs)
 
 
@@ -116,8 +116,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="an SVG to write")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the config")
     args = parser.parse_args()
-    if args.runs < 1:
-        raise UserError(f"--runs is {args.runs}: give 1 or more")
+    check_count("--runs", args.runs)
     series = measure(args.opts, args.runs)
     print(report(series))
     if args.plot:

@@ -4,6 +4,17 @@ import statistics
 import time
 from collections.abc import Callable
 
+from cfrsam_d2.errors import UserError
+
+
+def check_count(option: str, count: int) -> None:
+    """
+    Raises:
+        UserError: there is nothing to measure.
+    """
+    if count < 1:
+        raise UserError(f"{option} is {count}: give 1 or more")
+
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:
     """The median of some runs, after a first one that does not count."""

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from PIL import Image
+from tiny_quickstart import TINY
 
 from cfrsam_d2.data.magnification import resize_image
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
@@ -19,15 +20,6 @@ from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "quickstart"
 RGB = np.random.default_rng(0).integers(0, 256, (72, 100, 3), dtype=np.uint8)
-TINY = [
-    *("MODEL.DEVICE", "cpu", "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""),
-    *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
-    # An untrained learner sees nuclei everywhere: keep few of them.
-    *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "24.0"),
-    *("MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.ADAPTER_RANK", "8"),
-    # And an untrained refinement makes masks of no pixel or of all.
-    *("MODEL.MASK_HEAD.FINAL_MASK", "initial"),
-]
 
 
 @pytest.fixture(scope="module")

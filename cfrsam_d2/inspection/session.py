@@ -4,7 +4,6 @@ Letters: N nuclei, H×W px.
 """
 
 import math
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..export import Prediction, nuclei_from_instances
 from ..modeling.mask_head import ImageMaps
-from ..modeling.segmenting import NucleusMasks, segment_images
-from ..modeling.test_time_augmentation import segment_averaged
+from ..modeling.segmenting import NucleusMasks
 from ..predictor import NucleusPredictor, read_as_rgb
 
 POINT_RADIUS = 4.0  # px around a prompt in which a click removes it
@@ -156,26 +154,12 @@ class InspectionSession:
         return _listed(points[found], classes[found], masks.scores, pasted)
 
     def _masks(self, points: Tensor) -> NucleusMasks:
-        """Of prompts (P, 2)."""
-        (masks,) = segment_images(
-            self._segment, [self._normalized], [points], windows_per_batch=1, **self._model.windows
-        )
+        """Of prompts (P, 2), one window after the other, so that the maps of each can be kept."""
+        (masks,) = self._model.cut_out([self._normalized], [points], self._encode, 1)
         return masks
 
-    def _segment(
-        self, images: Tensor, prompts: Tensor, prompt_image: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What `CFRSAM.inference` does, with the maps of windows that came before."""
-        if self._model.test_time_augmentation:
-            return segment_averaged(self._final_logits, images, prompts, prompt_image)
-        return self._model.mask_head.inference(self._encode(images), prompts, prompt_image)
-
-    def _final_logits(
-        self, images: Tensor, prompts: Tensor, prompt_image: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        return self._model.mask_head.final_logits(self._encode(images), prompts, prompt_image)
-
     def _encode(self, images: Tensor) -> ImageMaps:
+        """As `CFRSAM.encode`, once for each window."""
         key = images.shape, images.cpu().numpy().tobytes()
         if key not in self._maps:
             self._maps[key] = self._model.encode(images)

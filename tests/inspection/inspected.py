@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.modeling import build_model
+from tiny_quickstart import TINY
 from torch import nn
 
 from cfrsam_d2.engine import load_config
@@ -12,14 +13,6 @@ from cfrsam_d2.predictor import NucleusPredictor
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml"
 RADIUS = 6  # px, of a disc
-TINY = [
-    *("MODEL.DEVICE", "cpu", "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""),
-    *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
-    # An untrained learner sees nuclei everywhere: keep few of them.
-    *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "24.0"),
-    *("MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.ADAPTER_RANK", "8"),
-    *("MODEL.MASK_HEAD.FINAL_MASK", "initial"),
-]
 
 
 def image(height: int, width: int) -> np.ndarray:

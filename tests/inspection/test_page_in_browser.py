@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import pytest
 from browser import Tab, needs_chromium, visit
-from inspected import CONFIG, TINY, image
+from inspected import CONFIG, image
 from PIL import Image
+from tiny_quickstart import TINY
 
 pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[inspect]'`")
 pytestmark = needs_chromium
@@ -29,7 +30,7 @@ def noted(self, address):
         print(address[0], file=file)
     return connect(self, address)
 socket.socket.connect = noted
-sys.path.insert(0, {here!r})
+sys.path[:0] = {folders!r}
 import cfrsam_d2.predictor
 from inspected import with_discs
 class Predictor(cfrsam_d2.predictor.NucleusPredictor):
@@ -64,8 +65,9 @@ class Server(NamedTuple):
 def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("inspected")
     Image.fromarray(image(96, 128)).save(folder / "tile.png")
-    here, tool = str(Path(__file__).parent), str(ROOT / "tools" / "inspect.py")
-    script = SCRIPT.format(here=here, tool=tool, noted=str(folder / "connected.txt"))
+    folders = [str(Path(__file__).parent), str(ROOT / "tests")]
+    tool = str(ROOT / "tools" / "inspect.py")
+    script = SCRIPT.format(folders=folders, tool=tool, noted=str(folder / "connected.txt"))
     command = [sys.executable, "-u", "-c", script, str(folder / "tile.png"), "--no-browser"]
     command += ["--config-file", str(CONFIG), "--output", str(folder / "out")]
     command += [*TINY, "MODEL.WEIGHTS", str(weights)]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from inspected import CONFIG, RADIUS, TINY, count_calls, image
+from inspected import CONFIG, RADIUS, count_calls, image
+from tiny_quickstart import TINY
 
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError

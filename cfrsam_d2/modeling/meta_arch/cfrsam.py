@@ -3,7 +3,7 @@
 B images, R prompts of all of them, N nuclei of one, H×W px.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -208,42 +208,45 @@ class CFRSAM(nn.Module):
     def inference(self, images: list[Tensor]) -> list[Instances]:
         """Segment normalised images (3, H, W) of any sizes."""
         proposals, _ = self.proposal_generator(ImageList.from_tensors(images), None)
-        segment = self.segment
-        if self.test_time_augmentation:
-            segment = partial(segment_averaged, self.final_logits)
-        masks = segment_images(
-            segment,
-            images,
-            [prompts_of(proposal) for proposal in proposals],
-            windows_per_batch=self.windows_per_batch,
-            **self.windows,
-        )
+        prompts = [prompts_of(proposal) for proposal in proposals]
+        masks = self.cut_out(images, prompts, self.encode, self.windows_per_batch)
         return [self.to_instances(*each) for each in zip(proposals, masks, strict=True)]
-
-    @property
-    def windows(self) -> dict[str, int]:
-        """How `segment_images` cuts large images."""
-        return {
-            "window_size": self.window_size,
-            "overlap": self.window_overlap,
-            "edge_tolerance": self.edge_tolerance,
-        }
 
     def encode(self, images: Tensor) -> ImageMaps:
         """What the prompts of normalised images share: (n, 3, h, w), multiples of 16."""
         return self.mask_head.encode(images, self.backbone(images))
 
-    def segment(
-        self, images: Tensor, prompts: Tensor, prompt_image: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Masks (R, h, w) and scores (R,) of normalised images (n, 3, h, w), multiples of 16."""
-        return self.mask_head.inference(self.encode(images), prompts, prompt_image)
+    def cut_out(
+        self,
+        images: list[Tensor],
+        prompts: list[Tensor],
+        encode: Callable[[Tensor], ImageMaps],
+        windows_per_batch: int,
+    ) -> list[NucleusMasks]:
+        """At most one mask a prompt, see `segment_images`.
 
-    def final_logits(
-        self, images: Tensor, prompts: Tensor, prompt_image: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The logits behind `segment` in chunks, see `PointPromptedMaskHead.final_logits`."""
-        return self.mask_head.final_logits(self.encode(images), prompts, prompt_image)
+        Args:
+            images: normalised, (3, H, W) each.
+            prompts: in px, (P, 2) or (P, 4) each.
+            encode: the method of that name, or what remembers its results.
+            windows_per_batch: most windows encoded at once.
+        """
+
+        def segment(windows: Tensor, *prompts: Tensor) -> tuple[Tensor, Tensor]:
+            return self.mask_head.inference(encode(windows), *prompts)
+
+        def final_logits(windows: Tensor, *prompts: Tensor) -> Iterator[tuple[Tensor, ...]]:
+            return self.mask_head.final_logits(encode(windows), *prompts)
+
+        return segment_images(
+            partial(segment_averaged, final_logits) if self.test_time_augmentation else segment,
+            images,
+            prompts,
+            window_size=self.window_size,
+            overlap=self.window_overlap,
+            edge_tolerance=self.edge_tolerance,
+            windows_per_batch=windows_per_batch,
+        )
 
     def to_instances(self, proposal: Instances, masks: NucleusMasks) -> Instances:
         """The nuclei of one image; of two whose boxes overlap too much the better-scored."""
