@@ -15,6 +15,7 @@ import os
 import sys
 
 import torch
+from torch import distributed as dist
 from torch.multiprocessing import ProcessExitedException
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
@@ -54,14 +55,18 @@ def weights_to_continue_from(cfg: CfgNode, resume: bool) -> str:
 
 
 @exits_on_user_error
-def main(args: argparse.Namespace) -> dict:
-    """Train or evaluate in this process; returns the scores of the test set."""
+def main(args: argparse.Namespace) -> None:
+    """Train or evaluate in this process."""
     cfg = setup(args)
     if args.eval_only:
-        return NucleusTrainer.test(cfg, build_trained_model(cfg))
-    trainer = NucleusTrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+        NucleusTrainer.test(cfg, build_trained_model(cfg))
+    else:
+        trainer = NucleusTrainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        trainer.train()
+    if comm.get_world_size() > 1:
+        # Detectron2 leaves its threads running, and one that wakes after Python's end aborts it.
+        dist.destroy_process_group()
 
 
 @exits_on_user_error

@@ -26,6 +26,8 @@ def write_what_processes_know(folder: Path) -> None:
     }
     comm.synchronize()
     (folder / f"{rank}.json").write_text(json.dumps(known))
+    if known["world_size"] > 1:
+        torch.distributed.destroy_process_group()  # as train_net.py does, for the same reason
 
 
 def test_one_process(tmp_path: Path) -> None:
