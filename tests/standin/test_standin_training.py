@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +234,21 @@ def test_bare_state_dicts_are_weights(tmp_path: Path) -> None:
     model = Toy()
     DetectionCheckpointer(model).load(str(tmp_path / "weights.pth"))
     assert model.weight.item() == 4
+
+
+class Command:
+    """Runs something when it is unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("made",)
+
+
+def test_checkpoints_run_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": {}, "extra": Command()}, "weights.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        DetectionCheckpointer(Toy()).load("weights.pth")
+    assert not Path("made").exists()
 
 
 @pytest.mark.parametrize(

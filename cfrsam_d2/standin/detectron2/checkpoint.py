@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
@@ -22,5 +23,6 @@ class DetectionCheckpointer(Checkpointer):
         super().__init__(model, save_dir, save_to_disk=saves, **checkpointables)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        loaded = super()._load_file(filename)
+        with self.path_manager.open(filename, "rb") as file:
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
         return loaded if "model" in loaded else {"model": loaded}
