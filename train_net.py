@@ -13,9 +13,9 @@ ends, they are scored on DATASETS.TEST. A run that was interrupted continues wit
 import argparse
 import os
 import sys
+import time
 
 import torch
-from torch import distributed as dist
 from torch.multiprocessing import ProcessExitedException
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
@@ -65,8 +65,10 @@ def main(args: argparse.Namespace) -> None:
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
     if comm.get_world_size() > 1:
-        # Detectron2 leaves its threads running, and one that wakes after Python's end aborts it.
-        dist.destroy_process_group()
+        # A thread of the process group that first gets to freeing its tensors after Python's end
+        # aborts the process, and with it the others: they may end when the main one has scored.
+        comm.synchronize()
+        time.sleep(1)
 
 
 @exits_on_user_error

@@ -1,8 +1,12 @@
 """One process and two: the same on Detectron2 and on the stand-in."""
 
+import atexit
 import json
+import os
+import sys
 from pathlib import Path
 
+import detectron2
 import pytest
 import torch
 from detectron2.data.samplers import InferenceSampler
@@ -26,8 +30,16 @@ def write_what_processes_know(folder: Path) -> None:
     }
     comm.synchronize()
     (folder / f"{rank}.json").write_text(json.dumps(known))
-    if known["world_size"] > 1:
-        torch.distributed.destroy_process_group()  # as train_net.py does, for the same reason
+
+
+def write_threads_at_exit(folder: Path) -> None:
+    write_what_processes_know(folder)
+
+    def write() -> None:
+        (folder / f"{rank}.threads").write_text(str(len(os.listdir("/proc/self/task"))))
+
+    rank = comm.get_rank()
+    atexit.register(write)
 
 
 def test_one_process(tmp_path: Path) -> None:
@@ -43,10 +55,15 @@ def test_one_process(tmp_path: Path) -> None:
     }
 
 
-def test_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where two processes meet, without GPUs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    meeting = f"file://{tmp_path / 'meeting'}"
+    return f"file://{tmp_path / 'meeting'}"
+
+
+def test_two_processes(tmp_path: Path, meeting: str) -> None:
     launch(write_what_processes_know, 2, dist_url=meeting, args=(tmp_path,))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     both = {"world_size": 2, "all_gather": [{"rank": 0}, {"rank": 1}], "gradient": 0.5}
@@ -57,3 +74,10 @@ def test_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "indices": [0, 1],
     }
     assert second == both | {"local_rank": 1, "is_main": False, "gather": [], "indices": [2]}
+
+
+@pytest.mark.skipif("standin" not in detectron2.__file__, reason="Detectron2 leaves its groups")
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_no_thread_outlives_python(tmp_path: Path, meeting: str) -> None:
+    launch(write_threads_at_exit, 2, dist_url=meeting, args=(tmp_path,))
+    assert [(tmp_path / f"{rank}.threads").read_text() for rank in (0, 1)] == ["1", "1"]

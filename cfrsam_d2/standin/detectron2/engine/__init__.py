@@ -52,6 +52,7 @@ def _work(local_rank: int, main: Callable, args: tuple, count: int, machine: int
     comm.create_local_process_group(count)
     comm.synchronize()
     main(*args)
+    comm.destroy_process_groups()
 
 
 def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any):

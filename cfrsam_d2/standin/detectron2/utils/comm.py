@@ -1,6 +1,7 @@
 """What processes that train together tell each other; all of it also works in one process."""
 
 import functools
+import gc
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,15 @@ def gather(data: Any, dst: int = 0, group: "dist.ProcessGroup | None" = None) ->
     """As `all_gather`, for the process `dst`; the others get an empty list."""
     gathered = all_gather(data, group)
     return gathered if get_rank() == dst else []
+
+
+def destroy_process_groups() -> None:
+    """End the threads of all groups, unless somebody else still holds one.
+
+    One that first gets to freeing a tensor after Python's end aborts its process.
+    """
+    global _LOCAL_PROCESS_GROUP
+    _LOCAL_PROCESS_GROUP = None
+    _cpu_group.cache_clear()
+    dist.destroy_process_group()
+    gc.collect()
