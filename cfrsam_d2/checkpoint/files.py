@@ -43,7 +43,7 @@ def read_file(path: str) -> Any:
             "or correct the path in the config"
         )
     try:
-        with _also_safe(Namespace, *_NUMPY_NAMES, _codecs.encode):
+        with _also_safe(Namespace, *_NUMPY_NAMES):
             return torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
@@ -94,8 +94,10 @@ def _dropped(name: str) -> type:
 # What a pickled NumPy scalar is made with, by NumPy 1 and 2; and its bytes with `_codecs.encode`,
 # which PyTorch takes by itself from 2.5 on.
 _NUMPY_NAMES = [
-    _dropped(name)
-    for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
+    _dropped("numpy.core.multiarray.scalar"),
+    _dropped("numpy._core.multiarray.scalar"),
+    _dropped("numpy.dtype"),
+    _codecs.encode,
 ]
 
 
