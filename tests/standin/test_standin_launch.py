@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-import detectron2
 import pytest
 import torch
 from detectron2.data.samplers import InferenceSampler
 from detectron2.engine import create_ddp_model, launch
 from detectron2.utils import comm
+from test_standin_contract import RUNS_ON_STANDIN
 
 
 def write_what_processes_know(folder: Path) -> None:
@@ -76,7 +76,7 @@ def test_two_processes(tmp_path: Path, meeting: str) -> None:
     assert second == both | {"local_rank": 1, "is_main": False, "gather": [], "indices": [2]}
 
 
-@pytest.mark.skipif("standin" not in detectron2.__file__, reason="Detectron2 leaves its groups")
+@pytest.mark.skipif(not RUNS_ON_STANDIN, reason="Detectron2 leaves its groups")
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_no_thread_outlives_python(tmp_path: Path, meeting: str) -> None:
     launch(write_threads_at_exit, 2, dist_url=meeting, args=(tmp_path,))
