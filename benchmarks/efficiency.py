@@ -34,10 +34,10 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 # isort: split
 from detectron2.config import CfgNode
 
-from cfrsam_d2.analysis import Cost, analyze_model
+from cfrsam_d2.complexity import Cost, analyze_model
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.evaluation.paper import EFFICIENCY
+from cfrsam_d2.evaluation.paper_scores import EFFICIENCY
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NUCLEI = (1, 25, 100)  # squares: they lie on a grid

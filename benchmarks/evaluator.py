@@ -26,7 +26,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 from scipy.optimize import linear_sum_assignment
 
-from cfrsam_d2.data.rle import encode_mask
+from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.evaluation import ImageScores, NucleusEvaluator, score_pannuke_arrays
 
 FIXTURES = Path(__file__).resolve().parents[2] / "shared" / "fixtures"

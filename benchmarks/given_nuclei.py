@@ -18,9 +18,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
-from cfrsam_d2.analysis import IMAGE_SIZE
+from cfrsam_d2.complexity import IMAGE_SIZE
 from cfrsam_d2.engine.setup import skip_initial_weights
-from cfrsam_d2.modeling.mask_head.decoding import PATCH_SIZE
+from cfrsam_d2.modeling.mask_head.decoder import PATCH_SIZE
 
 DIAMETER = 20  # px, of a nucleus
 

@@ -32,7 +32,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.structures import BitMasks, Instances
 
-from cfrsam_d2.analysis import IMAGE_SIZE
+from cfrsam_d2.complexity import IMAGE_SIZE
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import exits_on_user_error

@@ -24,8 +24,8 @@ from timing import check_count, median_seconds
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.analysis import IMAGE_SIZE
-from cfrsam_d2.data.files import write_bytes
+from cfrsam_d2.complexity import IMAGE_SIZE
+from cfrsam_d2.files import write_bytes
 from cfrsam_d2.data.palette import line_colors
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import exits_on_user_error

@@ -10,7 +10,7 @@ import pytest
 from detectron2.config import get_cfg
 
 from cfrsam_d2.config import add_cfrsam_config
-from cfrsam_d2.data.holdout import hold_out
+from cfrsam_d2.data.converters.holdout import hold_out
 from cfrsam_d2.engine import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

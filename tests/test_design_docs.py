@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cfrsam_d2.analysis import count_trainable
+from cfrsam_d2.complexity import count_trainable
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.modeling.sam import adapters
 from docs.figures import data_flow

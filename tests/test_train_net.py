@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from cfrsam_d2.data.coco_writer import NucleusJsonWriter
+from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

@@ -22,10 +22,10 @@ from tabulate import tabulate
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.analysis import IMAGE_SIZE, Cost, analyze_model, count_trainable
+from cfrsam_d2.complexity import IMAGE_SIZE, Cost, analyze_model, count_trainable
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import exits_on_user_error
-from cfrsam_d2.evaluation.paper import TRAINABLE
+from cfrsam_d2.evaluation.paper_scores import TRAINABLE
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # Why a count is not the paper's, or has none of the paper's beside it.

@@ -27,9 +27,9 @@ from detectron2.structures import Instances
 
 from cfrsam_d2.checkpoint.files import written_whole
 from cfrsam_d2.data.mapper import NucleusMapper
-from cfrsam_d2.data.pannuke import pannuke_masks
-from cfrsam_d2.data.pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES
-from cfrsam_d2.data.rle import decode_mask
+from cfrsam_d2.data.converters.pannuke import pannuke_masks
+from cfrsam_d2.data.converters.pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES
+from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.engine import build_trained_model, load_config_for
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.nuclei import predicted_nuclei

@@ -27,7 +27,7 @@ from cfrsam_d2.export import (
     find_images,
     nuclei_from_instances,
 )
-from cfrsam_d2.export.inputs import InputImage
+from cfrsam_d2.data.image_files import InputImage
 from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
 
 

@@ -1,5 +1,5 @@
 """Weights in and out: the project's checkpoints, published ones, Segment Anything's."""
 
-from .published import convert_published_state_dict
+from .released import convert_published_state_dict
 
 __all__ = ["convert_published_state_dict"]

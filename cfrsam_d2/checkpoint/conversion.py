@@ -13,7 +13,7 @@ from ..errors import UserError
 from .checkpointer import describe_differences
 from .files import read_file, require_state_dict
 from .frozen import SOURCES
-from .published import convert_published_state_dict
+from .released import convert_published_state_dict
 
 STAGE1 = ("proposal_generator.",)
 STAGE2 = ("backbone.", "mask_head.")

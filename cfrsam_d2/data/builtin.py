@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
-from .coco_writer import IMAGE_FOLDER, JSON_NAME
-from .files import dataset_root
+from .converters.dataset_writer import IMAGE_FOLDER, JSON_NAME
+from ..files import dataset_root
 from .palette import class_colors
-from .pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
+from .converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from .registration import register_nucleus_json
-from .release import RELEASE_CLASSES, RELEASE_SPLITS, RELEASE_TISSUES
+from .converters.release import RELEASE_CLASSES, RELEASE_SPLITS, RELEASE_TISSUES
 from .synthetic import (
     SYNTHETIC_CLASSES,
     SYNTHETIC_SPLITS,

@@ -15,7 +15,7 @@ from ..errors import UserError
 from .magnification import DEFAULT_MAGNIFICATION, check_magnification
 from .palette import class_colors
 from .points import mask_point
-from .rle import decode_mask, rle_from_segmentation
+from ..structures.rle import decode_mask, rle_from_segmentation
 
 DEFAULT_TISSUE = "unknown"
 

@@ -19,7 +19,7 @@ from .image import read_rgb
 from .label_layers import Nucleus, pack_layers, split_cut_nuclei, unpack_layers
 from .magnification import DEFAULT_MAGNIFICATION, rescaled_size, resize_image, resize_mask
 from .points import mask_point
-from .rle import decode_mask
+from ..structures.rle import decode_mask
 
 
 class NucleusMapper:

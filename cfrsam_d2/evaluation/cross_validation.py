@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 
 from tabulate import tabulate
 
-from . import paper
+from . import paper_scores as paper
 from .tables import Row
 
 Metrics = Mapping[str, Mapping[str, float | None]]  # a metrics.json

@@ -12,12 +12,12 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from ..data.rle import mask_pixels
+from ..structures.rle import mask_pixels
 from ..errors import UserError
 from .image_scores import ImageScores, score_detection, score_segmentation
 from .nuclei import Nuclei, ground_truth_nuclei, predicted_nuclei
 from .predictions import PREDICTIONS_NAME, nucleus_records, write_predictions
-from .report import dataset_tables, format_tables, write_report
+from .writers import dataset_tables, format_tables, write_report
 from .tables import summarize
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ..data.files import write_bytes
-from ..data.rle import encode_pixels
+from ..files import write_bytes
+from ..structures.rle import encode_pixels
 from ..errors import UserError
 
 PREDICTIONS_NAME = "predictions.json"

@@ -5,7 +5,7 @@
 """
 
 from .folder import FORMATS, ExportFolder
-from .inputs import find_images
+from ..data.image_files import find_images
 from .nuclei import Prediction, nuclei_from_instances
 
 __all__ = ["FORMATS", "ExportFolder", "Prediction", "find_images", "nuclei_from_instances"]

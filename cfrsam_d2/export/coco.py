@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..data.rle import encode_mask
+from ..structures.rle import encode_mask
 from .nuclei import Prediction
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data.files import write_bytes
+from ..files import write_bytes
 from ..errors import UserError
 from .coco import coco_part, merge_coco_parts
 from .geojson import feature_collection

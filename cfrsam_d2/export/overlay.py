@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from ..data.files import png_bytes
+from ..files import png_bytes
 from ..visualization.drawing import draw_instances, upscaling_factor
 from ..visualization.layout import LegendItem, side_by_side
 from .nuclei import Prediction

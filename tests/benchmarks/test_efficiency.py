@@ -9,7 +9,7 @@ from tiny_config import TINY
 from benchmarks import efficiency
 from benchmarks.efficiency import Case, Measurement
 from benchmarks.given_nuclei import spread_points
-from cfrsam_d2.evaluation.paper import EFFICIENCY
+from cfrsam_d2.evaluation.paper_scores import EFFICIENCY
 
 
 def case(nuclei: int) -> Case:

@@ -6,11 +6,11 @@ from pannuke_release import write_fold
 from small_release import write_cpm17
 
 from cfrsam_d2.data import builtin
-from cfrsam_d2.data.cpm17 import convert_cpm17
-from cfrsam_d2.data.files import dataset_root
-from cfrsam_d2.data.pannuke import convert_pannuke_fold
-from cfrsam_d2.data.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
-from cfrsam_d2.data.release import RELEASE_SPLITS
+from cfrsam_d2.data.converters.cpm17 import convert_cpm17
+from cfrsam_d2.files import dataset_root
+from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold
+from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
+from cfrsam_d2.data.converters.release import RELEASE_SPLITS
 from cfrsam_d2.errors import UserError
 
 SYNTHETIC = ["synthetic_train", "synthetic_val", "synthetic_test"]

@@ -7,7 +7,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 
 from cfrsam_d2.data.coco import load_nucleus_json, metadata_from_json, read_nucleus_json
-from cfrsam_d2.data.rle import decode_mask, encode_mask
+from cfrsam_d2.structures.rle import decode_mask, encode_mask
 from cfrsam_d2.errors import UserError
 
 NAME = "coco_test"

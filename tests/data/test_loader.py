@@ -14,7 +14,7 @@ from cfrsam_d2.data.loader import (
     build_test_loader,
     build_train_loader,
 )
-from cfrsam_d2.data.rle import encode_mask
+from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.errors import UserError
 
 NUM_IMAGES = 7

@@ -12,7 +12,7 @@ from PIL import Image
 from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.data.augmentation import build_augmentation
 from cfrsam_d2.data.mapper import NucleusMapper
-from cfrsam_d2.data.rle import encode_mask
+from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.errors import UserError
 
 

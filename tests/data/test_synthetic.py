@@ -7,7 +7,7 @@ import pytest
 
 from cfrsam_d2.data import synthetic
 from cfrsam_d2.data.coco import load_nucleus_json, read_nucleus_json
-from cfrsam_d2.data.rle import decode_mask
+from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.data.synthetic import (
     SYNTHETIC_CLASSES,
     SYNTHETIC_SPLITS,

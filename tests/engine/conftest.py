@@ -12,7 +12,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import nn
 
-from cfrsam_d2.data.coco_writer import NucleusJsonWriter
+from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.engine import load_config
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cfrsam_d2.data.pannuke_layout import PANNUKE_TISSUES
+from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_TISSUES
 from cfrsam_d2.evaluation import score_pannuke_arrays, summarize
 from cfrsam_d2.evaluation.detection import class_scores, detection_scores
 from cfrsam_d2.evaluation.tables import class_table, image_table, tissue_table

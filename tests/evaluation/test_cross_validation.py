@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cfrsam_d2.data.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
+from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from cfrsam_d2.evaluation import paper
 from cfrsam_d2.evaluation.cross_validation import format_paper_tables, paper_tables
 

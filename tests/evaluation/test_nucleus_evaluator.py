@@ -18,7 +18,7 @@ from detectron2.structures import Instances
 from known_shapes import rectangles
 
 from cfrsam_d2.data.coco import load_nucleus_json
-from cfrsam_d2.data.rle import decode_mask, encode_mask
+from cfrsam_d2.structures.rle import decode_mask, encode_mask
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.evaluation import NucleusEvaluator, evaluator
 from cfrsam_d2.evaluation.predictions import read_predictions

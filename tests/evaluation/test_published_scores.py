@@ -2,8 +2,8 @@
 
 import pytest
 
-from cfrsam_d2.data.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
-from cfrsam_d2.evaluation.paper import published_metrics
+from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
+from cfrsam_d2.evaluation.paper_scores import published_metrics
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3])

@@ -11,7 +11,7 @@ from known_shapes import record
 
 from cfrsam_d2.evaluation.image_scores import ImageScores
 from cfrsam_d2.evaluation.panoptic_quality import PanopticQuality
-from cfrsam_d2.evaluation.report import dataset_tables, format_tables, write_report
+from cfrsam_d2.evaluation.writers import dataset_tables, format_tables, write_report
 from cfrsam_d2.evaluation.tables import image_table, summarize, tissue_table
 
 NOTHING = PanopticQuality(0, 0, 0, 0.0)

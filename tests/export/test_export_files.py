@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from cfrsam_d2.data.coco import load_nucleus_json
-from cfrsam_d2.data.rle import decode_mask
+from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.export import nuclei_from_instances
 from cfrsam_d2.export.coco import coco_part, merge_coco_parts
 from cfrsam_d2.export.label_map import label_map, label_npy, label_tiff

@@ -14,7 +14,7 @@ from torch import nn
 
 from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.modeling.mask_head.fusion import Concatenation
+from cfrsam_d2.modeling.mask_head.fusions import Concatenation
 from cfrsam_d2.modeling.mask_head.refiners import MLP
 from cfrsam_d2.modeling.meta_arch import CFRSAM
 

@@ -8,7 +8,7 @@ from tiny_segmenter import random_image, squares, tiny_cfrsam
 from torch import nn
 
 from cfrsam_d2.config import add_cfrsam_config
-from cfrsam_d2.modeling.mask_head.decoding import decode_points
+from cfrsam_d2.modeling.mask_head.decoder import decode_points
 from cfrsam_d2.modeling.precision import FLOAT32, Precision
 
 CPU = torch.device("cpu")

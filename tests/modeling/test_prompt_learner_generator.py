@@ -9,7 +9,7 @@ import pytest
 import torch
 from detectron2.structures import BitMasks, ImageList, Instances
 
-from cfrsam_d2.checkpoint.published_prompt_learner import PROMPT_LEARNER_RENAMES
+from cfrsam_d2.checkpoint.released_prompt_learner import PROMPT_LEARNER_RENAMES
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.modeling.prompt_learner import CentroidProposalGenerator
 from cfrsam_d2.modeling.prompt_learner.backbone import build_convnext

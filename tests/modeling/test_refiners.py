@@ -8,7 +8,7 @@ from torch import nn
 
 from cfrsam_d2.modeling.mask_head.bgmr import BGMR
 from cfrsam_d2.modeling.mask_head.refiners import MLP, REFINERS, BGMRWithoutBGFF, BGMRWithoutMCBE
-from cfrsam_d2.modeling.mask_head.refining import OUTSIDE_LOGIT, refine
+from cfrsam_d2.modeling.mask_head.crop_refinement import OUTSIDE_LOGIT, refine
 from cfrsam_d2.modeling.mask_head.windows import CropLadder
 
 FRAME = (64, 96)

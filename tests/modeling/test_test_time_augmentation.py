@@ -9,7 +9,7 @@ from torch import Tensor
 from cfrsam_d2.modeling.boxes import mask_boxes
 from cfrsam_d2.modeling.meta_arch import CFRSAM
 from cfrsam_d2.modeling.prompt_geometry import prompts_of_boxes
-from cfrsam_d2.modeling.segmenting import segment_images
+from cfrsam_d2.modeling.sliding_window import segment_images
 from cfrsam_d2.modeling.test_time_augmentation import VIEWS, View, segment_averaged
 
 SURE = 100.0  # a logit whose probability is 1

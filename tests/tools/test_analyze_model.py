@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cfrsam_d2.analysis import Cost, analyze_model, count_trainable
+from cfrsam_d2.complexity import Cost, analyze_model, count_trainable
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.evaluation.paper import TRAINABLE
+from cfrsam_d2.evaluation.paper_scores import TRAINABLE
 from cfrsam_d2.modeling.sam.adapters import ADAPTERS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,9 +13,9 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from torch import nn
 
-from cfrsam_d2.data.coco_writer import NucleusJsonWriter
-from cfrsam_d2.data.pannuke import convert_pannuke_fold
-from cfrsam_d2.data.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
+from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
+from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold
+from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
 from cfrsam_d2.errors import UserError

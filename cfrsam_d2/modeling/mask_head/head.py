@@ -14,12 +14,12 @@ from torch import nn
 from ...errors import UserError
 from ..choices import choose
 from ..prompt_geometry import centers
-from .decoding import EMBED_DIM, PATCH_SIZE, build_mask_decoder, build_prompt_encoder, decode_points
+from .decoder import EMBED_DIM, PATCH_SIZE, build_mask_decoder, build_prompt_encoder, decode_points
 from .deep_branch import deep_branch
-from .fusion import FUSIONS
+from .fusions import FUSIONS
 from .losses import boundary_bce, boundary_map, mask_losses
 from .refiners import REFINERS
-from .refining import refine
+from .crop_refinement import refine
 from .windows import ALIGNMENT, CropLadder, nucleus_boxes
 
 FINAL_MASKS = ("refined", "initial")

@@ -25,8 +25,8 @@ from ..compiling import compile_parts
 from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..precision import FLOAT32, Precision
 from ..prompts import draw_nuclei, prompt_source, prompts_of
-from ..rescaling import rescale_to_input
-from ..segmenting import NucleusMasks, pad_for_encoder, segment_images
+from ..postprocessing import rescale_to_input
+from ..sliding_window import NucleusMasks, pad_for_encoder, segment_images
 from ..test_time_augmentation import segment_averaged
 
 

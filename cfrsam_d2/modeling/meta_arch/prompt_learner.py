@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..compiling import compile_parts
 from ..precision import FLOAT32, Precision
-from ..rescaling import rescale_to_input
+from ..postprocessing import rescale_to_input
 
 
 @META_ARCH_REGISTRY.register()

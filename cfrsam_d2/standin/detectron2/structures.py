@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import IntEnum
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -121,6 +122,21 @@ class Instances:
             item = slice(item, None, len(self))
         chosen = {name: value[item] for name, value in self._fields.items()}
         return Instances(self._image_size, **chosen)
+
+    @staticmethod
+    def cat(instance_lists: list["Instances"]) -> "Instances":
+        """Join instances of one image, field by field: tensors, lists, or what has a `cat`."""
+        first = instance_lists[0]
+        joined = Instances(first.image_size)
+        for name, value in first.get_fields().items():
+            values = [each.get(name) for each in instance_lists]
+            if isinstance(value, Tensor):
+                joined.set(name, torch.cat(values))
+            elif isinstance(value, list):
+                joined.set(name, [*chain.from_iterable(values)])
+            else:
+                joined.set(name, type(value).cat(values))
+        return joined
 
     def __len__(self) -> int:
         for value in self._fields.values():

@@ -1,0 +1,72 @@
+"""What a report is made of."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...evaluation.detection import detection_scores
+from .error_analysis import Analysis, Outlines, analyze
+from .run import Dataset, Run, read_runs
+
+
+class Material(NamedTuple):
+    """Runs that were evaluated on one dataset.
+
+    Attributes:
+        dataset: the ground truth.
+        runs: the first is what others are compared with.
+        analyses: of each run.
+    """
+
+    dataset: Dataset
+    runs: Sequence[Run]
+    analyses: Sequence[Analysis]
+
+    @property
+    def with_masks(self) -> list[tuple[Run, Analysis]]:
+        """The runs that predict masks."""
+        pairs = zip(self.runs, self.analyses, strict=True)
+        return [(run, analysis) for run, analysis in pairs if run.has_masks]
+
+    def of_masks(self, make: Callable[[Run, Outlines], Any]) -> dict[str, Any]:
+        """What is made of each run's masks, by its name; None of a run without masks."""
+        pairs = zip(self.runs, self.analyses, strict=True)
+        return {
+            run.name: make(run, analysis.outlines) if run.has_masks else None
+            for run, analysis in pairs
+        }
+
+    @property
+    def image_scores(self) -> tuple[str, list[np.ndarray]]:
+        """The score that ranks images, and its (B,) values of each run."""
+        if len(self.with_masks) == len(self.runs):
+            return "bPQ", [run.image_scores["bPQ"] for run in self.runs]
+        return "F1", [
+            np.array([detection_scores(counts).f1 for counts in analysis.confusions])
+            for analysis in self.analyses
+        ]
+
+
+def read_material(folders: Sequence[Path], dataset_name: str | None = None) -> Material:
+    """Read runs and compare their predictions with the ground truth.
+
+    Args:
+        folders: the OUTPUT_DIR of each.
+        dataset_name: None: the first of the first run's DATASETS.TEST.
+
+    Raises:
+        UserError: see `read_runs`.
+    """
+    dataset, runs = read_runs(folders, dataset_name)
+    analyses = [
+        analyze(
+            dataset.images,
+            [image.nuclei for image in run.predictions],
+            len(dataset.class_names),
+            has_masks=run.has_masks,
+        )
+        for run in runs
+    ]
+    return Material(dataset, runs, analyses)

@@ -1,0 +1,86 @@
+"""Which predicted nuclei belong to which ground-truth nuclei, and what went wrong between them.
+
+Letters: N ground-truth nuclei, M predicted nuclei, K classes. Nuclei are those of the label maps
+that are scored: what a map does not show, because others cover it, is not counted.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...evaluation.nuclei import Nuclei
+from ...evaluation.overlap import Overlap, measure_overlap
+
+# What may happen to a nucleus, and whether it is one of the ground truth or a predicted one.
+ERRORS = {"missed": "gt", "invented": "pred", "merged": "pred", "split": "gt"}
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How two label maps go together.
+
+    "Half" is at least half of a nucleus's pixels. A prediction *covers* a ground-truth nucleus if
+    it holds half of that, and lies *in* one if half of the prediction is there.
+
+    Attributes:
+        gt_indices: (N,) which annotations of the image these nuclei are.
+        pred_indices: (M,) likewise of the predictions.
+        overlap: their pixel counts.
+    """
+
+    gt_indices: np.ndarray
+    pred_indices: np.ndarray
+    overlap: Overlap
+
+    @property
+    def ious(self) -> np.ndarray:
+        """(N, M) intersection over union."""
+        return self.overlap.intersections / self.overlap.unions
+
+    @property
+    def matched(self) -> np.ndarray:
+        """(N, M) bool: IoU > 0.5, as in panoptic quality; at most one a nucleus."""
+        return 2 * self.overlap.intersections > self.overlap.unions
+
+    @property
+    def missed(self) -> np.ndarray:
+        """(N,) bool: no prediction covers the nucleus, and none lies in it."""
+        return ~(self._covers | self._inside).any(axis=1)
+
+    @property
+    def invented(self) -> np.ndarray:
+        """(M,) bool: the prediction covers no nucleus and lies in none."""
+        return ~(self._covers | self._inside).any(axis=0)
+
+    @property
+    def merged(self) -> np.ndarray:
+        """(M,) bool: the prediction covers two ground-truth nuclei or more."""
+        return self._covers.sum(axis=0) >= 2
+
+    @property
+    def split(self) -> np.ndarray:
+        """(N,) bool: two predictions or more lie in the nucleus, and together they hold half."""
+        parts = np.where(self._inside, self.overlap.intersections, 0)
+        together = 2 * parts.sum(axis=1) >= self.overlap.gt_areas
+        return (self._inside.sum(axis=1) >= 2) & together
+
+    @property
+    def _covers(self) -> np.ndarray:
+        return 2 * self.overlap.intersections >= self.overlap.gt_areas[:, None]
+
+    @property
+    def _inside(self) -> np.ndarray:
+        return 2 * self.overlap.intersections >= self.overlap.pred_areas
+
+
+def pair_nuclei(gt: Nuclei, pred: Nuclei) -> Pairing:
+    """Compare the label maps of an image, whose ids are positions in its lists of nuclei plus 1."""
+    return Pairing(
+        _ids(gt.label_map) - 1,
+        _ids(pred.label_map) - 1,
+        measure_overlap(gt.label_map, pred.label_map),
+    )
+
+
+def _ids(label_map: np.ndarray) -> np.ndarray:
+    return np.unique(label_map[label_map != 0])

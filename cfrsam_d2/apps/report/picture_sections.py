@@ -1,0 +1,122 @@
+"""Sections of pictures: images, and examples of errors.
+
+A section takes the material and gives HTML, or "" where it has nothing to say.
+"""
+
+import html
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+
+from . import gallery, tables
+from .error_analysis import error_table, point_error_table
+from .comparison import Material
+from .picture import Picture, panel, svg
+from .run import Dataset
+
+_DIFFERENCE_IMAGES = 6  # of each group
+_MEANINGS_OF_POINTS = {
+    "missed": "ground-truth nuclei that no predicted point is paired with",
+    "invented": "predicted points that no ground-truth nucleus is paired with",
+}
+_MEANINGS_OF_MASKS = {
+    "missed": "ground-truth nuclei that no prediction covers by half, and none lies in by half",
+    "invented": "predictions that cover no ground-truth nucleus by half and lie in none by half",
+    "merged": "predictions that cover two ground-truth nuclei or more, each by half at least",
+    "split": "ground-truth nuclei in which two predictions or more lie by half at least, and "
+    "which these together cover by half at least",
+}
+
+
+def images(material: Material, count: int) -> str:
+    """The best, median and worst images (`count` in all), and those that differ between runs."""
+    name, values = material.image_scores
+    groups = _image_groups(name, values, material, count)
+    indices = list(dict.fromkeys(chain.from_iterable(groups.values())))
+    pictures = gallery.whole_images(material.dataset, material.runs, indices, name, values)
+    content = ""
+    for number, (title, chosen) in enumerate(groups.items()):
+        # An image may stand in several groups.
+        shown = [pictures[index]._replace(key=f"g{number}-{index}") for index in chosen]
+        figures = "".join(figure(svg(picture), picture) for picture in shown)
+        if figures:
+            content += f"<h3>{html.escape(title)}</h3>{_gallery(title, figures)}"
+    return _toolbar(material) + content
+
+
+def errors(material: Material) -> str:
+    """Counts of every kind of error, and examples."""
+    content = ""
+    for number, (run, analysis) in enumerate(zip(material.runs, material.analyses, strict=True)):
+        table = error_table if run.has_masks else point_error_table
+        rows = table(analysis, material.dataset.class_names)
+        content += tables.row_table(f"Nuclei of {run.name}", rows)
+        meanings = _MEANINGS_OF_MASKS if run.has_masks else _MEANINGS_OF_POINTS
+        for kind, meaning in meanings.items():
+            places = gallery.choose_examples(analysis.errors[kind], gallery.EXAMPLES)
+            key = f"e{number}-{kind}"
+            examples = gallery.error_examples(material.dataset, run, kind, places, key)
+            title = f"{run.name}: {len(analysis.errors[kind])} {kind}"
+            figures = "".join(
+                figure(svg(picture) + panel(picture, 2), picture) for picture in examples
+            )
+            content += f"<h3>{html.escape(title)}</h3><p>{meaning.capitalize()}.</p>"
+            content += _gallery(title, figures, "examples") if figures else ""
+    explanation = (
+        "<p>In each pair of pictures the ground truth is on the left and the prediction on the "
+        "right; the frame is around the nucleus in question.</p>"
+    )
+    return explanation + _legend(material.dataset) + content
+
+
+def figure(content: str, picture: Picture) -> str:
+    """SVG elements of a picture as a button that enlarges it, over its caption."""
+    title, caption = html.escape(picture.title), html.escape(picture.caption)
+    return (
+        f'<figure data-key="{picture.key}" data-title="{title}"><button type="button"'
+        f' aria-label="Enlarge {title}">{content}</button>'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _image_groups(
+    name: str, values: Sequence[np.ndarray], material: Material, count: int
+) -> dict[str, list[int]]:
+    average = np.mean(values, axis=0)
+    by = name if len(values) == 1 else f"mean {name} of the runs"
+    chosen = gallery.choose_by_score(average, count)
+    groups = {f"{title.capitalize()} by {by}": indices for title, indices in chosen.items()}
+    first = material.runs[0].name
+    for run, scores in zip(material.runs[1:], values[1:], strict=True):
+        chosen = gallery.choose_by_difference(values[0], scores, _DIFFERENCE_IMAGES)
+        groups[f"Where {run.name} gains most over {first}"] = chosen["gains"]
+        groups[f"Where {run.name} loses most against {first}"] = chosen["losses"]
+    return groups
+
+
+def _toolbar(material: Material) -> str:
+    """What is drawn on the images below it, and the colours of the classes."""
+    views = ["image", "ground truth", *(run.name for run in material.runs)]
+    radios = "".join(
+        f'<label><input type="radio" name="view" value="{index}"{" checked" * (index == 2)}>'
+        f" {html.escape(view)}</label>"
+        for index, view in enumerate(views)
+    )
+    return (
+        f'<div class="toolbar"><fieldset><legend>Show</legend>{radios}</fieldset>'
+        f"{_legend(material.dataset)}</div>"
+    )
+
+
+def _legend(dataset: Dataset) -> str:
+    items = "".join(
+        f'<li><span class="swatch c{index}"></span>{html.escape(name)}</li>'
+        for index, name in enumerate(dataset.class_names)
+    )
+    return f'<ul class="legend" aria-label="Colours of the classes">{items}</ul>'
+
+
+def _gallery(title: str, figures: str, kind: str = "images") -> str:
+    label = html.escape(title)
+    return f'<div class="gallery {kind}" role="group" aria-label="{label}">{figures}</div>'

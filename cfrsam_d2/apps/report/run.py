@@ -1,0 +1,196 @@
+"""What the output folder of a run says about it. Nothing is computed here, no model is run."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ...data.palette import class_colors
+from ...data.registration import register_custom_datasets
+from ...engine.setup import check_registered
+from ...errors import UserError
+from ...evaluation.predictions import PREDICTIONS_NAME, PredictedImage, read_predictions
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The ground truth of a report.
+
+    Attributes:
+        name: registered.
+        images: dataset dicts.
+        class_names: by index.
+        colors: RGB triples by index.
+    """
+
+    name: str
+    images: list[dict[str, Any]]
+    class_names: list[str]
+    colors: list[tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training or evaluation, as it is found in its OUTPUT_DIR.
+
+    Attributes:
+        name: what the report calls it.
+        folder: OUTPUT_DIR.
+        metrics: the groups of `inference/<dataset>/metrics.json`.
+        image_scores: columns of `images.csv` by name, (B,) float, in the order of the dataset; NaN
+            where undefined.
+        predictions: of the images in that order.
+        curves: the lines of `metrics.json` of the training; [] if there was none.
+        best_metric: the validation score that chose the weights.
+    """
+
+    name: str
+    folder: Path
+    metrics: dict[str, dict[str, float | None]]
+    image_scores: dict[str, np.ndarray]
+    predictions: list[PredictedImage]
+    curves: list[dict[str, float]]
+    best_metric: str
+
+    @property
+    def has_masks(self) -> bool:
+        """False of stage 1, which predicts points."""
+        return "segmentation" in self.metrics
+
+
+def read_runs(folders: Sequence[Path], dataset_name: str | None) -> tuple[Dataset, list[Run]]:
+    """Read runs that were evaluated on one dataset.
+
+    Args:
+        folders: the OUTPUT_DIR of each.
+        dataset_name: None: the first of the first run's DATASETS.TEST.
+
+    Raises:
+        UserError: a folder is not what training and evaluation leave, its images are not those of
+            the dataset, or the dataset is not there.
+    """
+    configs = [_read_config(folder) for folder in folders]
+    register_custom_datasets(configs[0])
+    if dataset_name is None:
+        dataset_name = _common_test_set(configs, folders)
+    check_registered("--dataset or DATASETS.TEST", dataset_name)
+    dataset = _load_dataset(dataset_name)
+    titles = short_names(folders)
+    return dataset, [
+        _read_run(folder, title, cfg, dataset)
+        for folder, title, cfg in zip(folders, titles, configs, strict=True)
+    ]
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """As few of the last parts of the paths as tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    if len(set(parts)) < len(parts):
+        raise UserError(f"{folders[0]} and others are named twice: name each OUTPUT_DIR once")
+    count = next(n for n in range(1, 1000) if len({each[-n:] for each in parts}) == len(parts))
+    return ["/".join(each[-count:]) for each in parts]
+
+
+def _read_config(folder: Path) -> CfgNode:
+    """The run's config; its keys may be of another version of Detectron2."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: name the OUTPUT_DIR of a run of train_net.py")
+    try:
+        cfg = CfgNode(yaml.safe_load(path.read_text()))
+        cfg.DATASETS.CUSTOM, cfg.DATASETS.TEST, cfg.TEST.BEST_METRIC  # noqa: B018
+    except (AttributeError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is not a config of this project: {error}") from None
+    return cfg
+
+
+def _common_test_set(configs: Sequence[CfgNode], folders: Sequence[Path]) -> str:
+    names = [(*cfg.DATASETS.TEST, "")[0] for cfg in configs]
+    for name, folder in zip(names, folders, strict=True):
+        if not name:
+            raise UserError(f"DATASETS.TEST of {folder} is empty: name the dataset with --dataset")
+        if name != names[0]:
+            raise UserError(
+                f"{folders[0]} was evaluated on {names[0]}, but {folder} on {name}: let --dataset "
+                "name one on which all of them were"
+            )
+    return names[0]
+
+
+def _load_dataset(name: str) -> Dataset:
+    images = DatasetCatalog.get(name)
+    # Loading a dataset may be what fills its metadata.
+    metadata = MetadataCatalog.get(name)
+    classes = list(metadata.thing_classes)
+    colors = metadata.get("thing_colors", class_colors(len(classes)))
+    return Dataset(name, images, classes, [tuple(color) for color in colors])
+
+
+def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
+    scores = folder / "inference" / dataset.name
+    if not (scores / "metrics.json").is_file():
+        raise UserError(
+            f"{scores}/metrics.json does not exist: run `train_net.py --eval-only` with the run's "
+            f"config and DATASETS.TEST \"('{dataset.name}',)\""
+        )
+    image_ids = [image["image_id"] for image in dataset.images]
+    predictions = read_predictions(scores / PREDICTIONS_NAME)
+    metrics = _parsed(scores / "metrics.json", json.loads)
+    table = _parsed(scores / "images.csv", _columns)
+    training, curves = folder / "metrics.json", []
+    if training.is_file():
+        curves = _parsed(training, _curves, "move it away to do without training curves")
+    if list(predictions.images) != image_ids or len(table["n_gt"]) != len(image_ids):
+        raise UserError(
+            f"{scores} has other images than {dataset.name} has now: evaluate the run again"
+        )
+    if predictions.class_names != dataset.class_names:
+        raise UserError(
+            f"{scores} has the classes {predictions.class_names}, {dataset.name} has "
+            f"{dataset.class_names}: evaluate the run again"
+        )
+    return Run(
+        name=name,
+        folder=folder,
+        metrics=metrics,
+        image_scores=table,
+        predictions=list(predictions.images.values()),
+        curves=curves,
+        best_metric=cfg.TEST.BEST_METRIC,
+    )
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], remedy: str = "evaluate the run again") -> Any:
+    """
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
+
+
+def _columns(text: str) -> dict[str, np.ndarray]:
+    """The columns of numbers of a CSV file's text; NaN where a cell is empty."""
+    header, *rows = csv.reader(io.StringIO(text))
+    return {
+        name: np.array([float(value) if value else np.nan for value in values])
+        for name, values in zip(header, zip(*rows, strict=True), strict=True)
+        if name not in ("image_id", "file_name", "tissue")
+    }
+
+
+def _curves(text: str) -> list[dict[str, float]]:
+    """The JSON lines of a training; a last one that is half written is left out."""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

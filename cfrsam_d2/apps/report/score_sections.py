@@ -1,0 +1,130 @@
+"""Sections of tables: scores, differences between runs, confusion of classes.
+
+A section takes the material and gives HTML, or "" where it has nothing to say.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ...evaluation.paper_scores import published_metrics
+from . import bootstrap, tables
+from .error_analysis import Analysis
+from .comparison import Material
+from .run import Run
+
+
+def scores(material: Material) -> str:
+    """Tables of metrics.json, the paper's numbers beside them."""
+    ours = {run.name: run.metrics for run in material.runs}
+    paper = published_metrics(material.dataset.name)
+    content = ""
+    groups = {"segmentation": ("score", "Segmentation"), "class_pq": ("class", "PQ of classes")}
+    for group, (corner, caption) in groups.items():
+        columns = _columns("here", group, ours) + _columns("paper", group, paper, is_paper=True)
+        content += _score_table(caption, corner, columns)
+    tissues = []
+    for group, title in (("tissue_bpq", "bPQ"), ("tissue_mpq", "mPQ")):
+        tissues += _columns(title, group, ours) + _columns(title, group, paper, is_paper=True)
+    content += _score_table("Tissues", "tissue", tissues)
+    detection = []
+    for score in ("P", "R", "F1"):
+        for models, is_paper in ((ours, False), (paper, True)):
+            of_score = {model: _detection(metrics, score) for model, metrics in models.items()}
+            detection += _columns(score, "nuclei", of_score, is_paper=is_paper)
+    content += _score_table("Detection and classification", "nuclei", detection)
+    note = (
+        "<p>PanNuke's numbers of the paper are means over its three splits, and its detection is "
+        "that of stage 1's points.</p>"
+        if "CFR-SAM-B" in paper
+        else ""
+    )
+    return f'{note}<div class="tables">{content}</div>'
+
+
+def differences(material: Material) -> str:
+    """Every other run against the first one, with intervals."""
+    first, *others = zip(material.runs, material.analyses, strict=True)
+    if not others:
+        return ""
+    weights = bootstrap.resamples(len(material.dataset.images))
+    tissues = [image.get("tissue", "unknown") for image in material.dataset.images]
+    statistics = _statistics(*first, tissues)
+    content = ""
+    for run, analysis in others:
+        of_run = _statistics(run, analysis, tissues)
+        compared = {
+            name: bootstrap.compare(statistics[name], of_run[name], weights)
+            for name in statistics
+            if name in of_run
+        }
+        content += tables.difference_table(
+            f"{run.name} against {first[0].name}", first[0].name, run.name, compared
+        )
+    return (
+        "<p>The difference is that of the second run from the first. The interval is the middle "
+        f"95 % of {bootstrap.NUM_RESAMPLES:,} resamples of the images, the same for both runs; "
+        "where it holds zero, these images do not decide. It knows nothing of how much a score "
+        f'varies from training to training.</p><div class="tables">{content}</div>'
+    )
+
+
+def classes(material: Material) -> str:
+    """Confusion of classes."""
+    content = "".join(
+        tables.confusion_table(
+            f"Classes, {run.name}", analysis.confusions.sum(axis=0), material.dataset.class_names
+        )
+        for run, analysis in zip(material.runs, material.analyses, strict=True)
+    )
+    return (
+        "<p>Nuclei are paired by centroid, as for the table of detection and classification. Cells "
+        f'are shaded by their share of the row.</p><div class="tables">{content}</div>'
+    )
+
+
+def _columns(
+    group: str, metrics_group: str, models: Mapping[str, Mapping], *, is_paper: bool = False
+) -> list[tables.Column]:
+    return [
+        tables.Column(group, name, metrics[metrics_group], is_paper)
+        for name, metrics in models.items()
+        if metrics.get(metrics_group)
+    ]
+
+
+def _detection(metrics: Mapping[str, Mapping], score: str) -> dict[str, dict[str, float | None]]:
+    """One score of all nuclei and of those of each class, as a group of its own."""
+    of_classes = metrics.get("classification", {})
+    prefix = f"{score}_"
+    values = {
+        name.removeprefix(prefix): value
+        for name, value in of_classes.items()
+        if name.startswith(prefix)
+    }
+    of_all = metrics.get("detection", {})
+    return {"nuclei": {"all": of_all[score], **values} if of_all else {}}
+
+
+def _score_table(caption: str, corner: str, columns: Sequence[tables.Column]) -> str:
+    ours = [column for column in columns if not column.is_paper]
+    rows = list(dict.fromkeys(name for column in ours for name in column.values))
+    return tables.score_table(caption, corner, rows, columns) if rows else ""
+
+
+def _statistics(
+    run: Run, analysis: Analysis, tissues: Sequence[str]
+) -> dict[str, bootstrap.Statistic]:
+    """What runs are compared by: the scores of metrics.json as functions of the images' weights."""
+    detection = {"F1 of detection": bootstrap.pooled_f1(analysis.confusions)}
+    if not run.has_masks:
+        return detection
+    scores = run.image_scores
+    statistics = {}
+    for name in ("bPQ", "mPQ"):
+        statistics[name] = bootstrap.mean_over_tissues(scores[name], tissues)
+        statistics[f"{name}, mean over images"] = bootstrap.mean_over_images(scores[name])
+    for name in ("DQ", "SQ", "AJI", "AJI+"):
+        statistics[name] = bootstrap.mean_over_images(scores[name])
+    for name, values in scores.items():
+        if name.startswith("PQ_"):
+            statistics[f"PQ of {name.removeprefix('PQ_')}"] = bootstrap.mean_over_images(values)
+    return statistics | detection

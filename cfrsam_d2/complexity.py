@@ -1,0 +1,206 @@
+"""Parameters and multiply-adds of the model, part by part; neither weights nor data are needed.
+
+Multiply-adds are fvcore's, of a 256×256 image: those of products and convolutions, and its rates
+for norms and resampling. Counted is the model as it is published, refining at full frame; fvcore
+does not know deformable convolutions, so these count for nothing but their offsets.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_backbone, build_model, build_proposal_generator
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+from .engine.setup import skip_initial_weights
+from .modeling.mask_head import PointPromptedMaskHead
+from .modeling.mask_head.decoder import decode_points
+from .modeling.prompt_learner import CentroidProposalGenerator
+from .modeling.sam.encoder import NECK_CHANNELS, NUM_LEVELS, PATCH_SIZE
+from .published import as_published
+
+IMAGE_SIZE = 256  # px
+# Parts by their place in the model; a part's name begins with that of the part it belongs to.
+STAGE2_PARTS = {
+    "stage2.encoder": "backbone",
+    "stage2.encoder.adapters": "backbone.adapters",
+    "stage2.encoder.neck": "backbone.vit.neck",
+    "stage2.mask_head": "mask_head",
+    "stage2.mask_head.fusion": "mask_head.fusion",
+    "stage2.mask_head.prompt_encoder": "mask_head.prompt_encoder",
+    "stage2.mask_head.mask_decoder": "mask_head.mask_decoder",
+    "stage2.mask_head.deep_branch": "mask_head.deep_branch",
+    "stage2.mask_head.refiner": "mask_head.bgmr",
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part costs.
+
+    Attributes:
+        parameters: how many it has.
+        trainable: how many of them the run that trains its stage changes.
+        macs: multiply-adds of an image with one nucleus, refined at full frame.
+        macs_per_further_nucleus: what each further nucleus of the image adds to them.
+    """
+
+    parameters: int
+    trainable: int
+    macs: int
+    macs_per_further_nucleus: int
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.parameters + other.parameters,
+            self.trainable + other.trainable,
+            self.macs + other.macs,
+            self.macs_per_further_nucleus + other.macs_per_further_nucleus,
+        )
+
+
+def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
+    """Count what the model of a config costs.
+
+    Args:
+        cfg: of either stage; weights that it names are not read.
+
+    Returns:
+        The cost of each part by name: of a prompt learner "stage1"; of CFR-SAM also "stage2" with
+        the parts that it has, and "total".
+    """
+    model = _build(cfg)
+    macs = _count_stage1(model)
+    is_whole = hasattr(model, "mask_head")
+    further = Counter()
+    if is_whole:
+        one_nucleus, further = _count_stage2(model)
+        macs += one_nucleus
+
+    def cost(path: str) -> Cost:
+        parameters = list(model.get_submodule(path).parameters())
+        return Cost(
+            sum(each.numel() for each in parameters),
+            sum(each.numel() for each in parameters if each.requires_grad),
+            macs[path],
+            further[path],
+        )
+
+    costs = {"stage1": cost("proposal_generator")}
+    if is_whole:
+        costs["stage2"] = cost("backbone") + cost("mask_head")
+        paths = {path for path, _ in model.named_modules()}
+        costs |= {name: cost(path) for name, path in STAGE2_PARTS.items() if path in paths}
+        costs["total"] = costs["stage1"] + costs["stage2"]
+    return costs
+
+
+def count_trainable(cfg: CfgNode) -> int:
+    """Parameters of stage 2 that train, by a config of it; weights that it names are not read."""
+    cfg = _without_weights(cfg)
+    with torch.device("meta"):
+        parts = build_backbone(cfg), PointPromptedMaskHead(cfg)
+    parameters = (each for part in parts for each in part.parameters())
+    return sum(each.numel() for each in parameters if each.requires_grad)
+
+
+def _without_weights(cfg: CfgNode) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    skip_initial_weights(cfg)
+    cfg.MODEL.DEVICE = "meta"
+    return cfg
+
+
+@torch.no_grad()
+def _build(cfg: CfgNode) -> nn.Module:
+    """The model with zeros for weights: no count depends on them, and none have to be drawn."""
+    cfg = _without_weights(cfg)
+    with torch.device("meta"):
+        model = build_model(cfg)
+        # Not frozen, as it is in the run of its own.
+        model.proposal_generator = build_proposal_generator(cfg, None)
+    model.to_empty(device="cpu").eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.zero_()
+    return model
+
+
+def _count_stage1(model: nn.Module) -> Counter[str]:
+    generator = model.proposal_generator
+    return _count_macs(
+        "proposal_generator", generator, partial(_find_points, generator), _blank_image()
+    )
+
+
+def _count_stage2(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
+    """Multiply-adds with one nucleus, and what each further one adds."""
+    head = model.mask_head
+    image = _blank_image()
+    side = IMAGE_SIZE // PATCH_SIZE
+    levels = [torch.zeros(1, NECK_CHANNELS, side, side) for _ in range(NUM_LEVELS)]
+    with as_published(model):
+        encoder = _count_macs("backbone", model.backbone, model.backbone, image)
+        one, two = (
+            _count_macs("mask_head", head, partial(_cut_out, head), image, points, *levels)
+            for points in (torch.zeros(1, 2), torch.zeros(2, 2))
+        )
+    return encoder + one, two - one
+
+
+def _find_points(
+    generator: CentroidProposalGenerator, images: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """All that the prompt learner predicts, as tensors."""
+    predictions = generator.predict(images)
+    return predictions.points, predictions.logits, predictions.mask_logits
+
+
+def _cut_out(
+    head: PointPromptedMaskHead, image: torch.Tensor, points: torch.Tensor, *levels: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """All that the mask head predicts of the points of one image, at full frame."""
+    maps = head.encode(image, dict(enumerate(levels)))
+    prompt_image = torch.zeros(len(points), dtype=torch.int64)
+    coarse = decode_points(
+        head.prompt_encoder, head.mask_decoder, maps.embeddings, points, prompt_image
+    )
+    if head.bgmr is None:
+        return coarse.logits, coarse.pred_iou
+    refined = head.bgmr(
+        maps.detail[prompt_image], coarse.features, maps.deep_features[prompt_image]
+    )
+    return coarse.logits, coarse.pred_iou, *refined
+
+
+def _blank_image() -> torch.Tensor:
+    return torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+
+
+class _Traced(nn.Module):
+    """A function of tensors, below the name of the module that it runs: what fvcore can trace."""
+
+    def __init__(self, name: str, module: nn.Module, function: Callable) -> None:
+        super().__init__()
+        self.add_module(name, module)
+        self._function = function
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self._function(*inputs)
+
+
+@torch.no_grad()
+def _count_macs(
+    name: str, module: nn.Module, function: Callable, *inputs: torch.Tensor
+) -> Counter[str]:
+    """Multiply-adds of a function of tensors by submodule, from `name` on."""
+    traced = _Traced(name, module, function)
+    analysis = FlopCountAnalysis(traced, inputs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    counts = Counter({path: round(count) for path, count in analysis.by_module().items()})
+    counts[name] = counts[""]  # with what the function itself computes
+    return counts

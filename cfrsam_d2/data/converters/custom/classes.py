@@ -1,0 +1,92 @@
+"""The classes of the user's own data: a YAML file of ids and names."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ....errors import UserError
+
+_EXAMPLE = "write `classes: {1: tumour, 2: lymphocyte}`"
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Names of classes by the ids that label maps use. Ids of one name are one class.
+
+    Attributes:
+        file: that they come from.
+        by_id: names in the order of their ids.
+    """
+
+    file: Path
+    by_id: Mapping[int, str]
+
+    @property
+    def names(self) -> list[str]:
+        """The names by class index."""
+        return list(dict.fromkeys(self.by_id.values()))
+
+    def index(self, wanted: int | str | None, nucleus: str) -> int:
+        """The index of a class.
+
+        Args:
+            wanted: its id or its name; None, of a nucleus without either, is the only class.
+            nucleus: what the error calls it.
+
+        Raises:
+            UserError: there is no such class.
+        """
+        names = self.names
+        if wanted is None and len(names) == 1:
+            return 0
+        name = self.by_id.get(wanted) if isinstance(wanted, int) else wanted
+        if name in names:
+            return names.index(name)
+        listed = ", ".join(f"{class_id}: {name}" for class_id, name in self.by_id.items())
+        if wanted is None:
+            raise UserError(
+                f"{nucleus} has no class: give it one of those in {self.file} ({listed})"
+            )
+        raise UserError(
+            f"{nucleus} is of class {wanted!r}, which {self.file} does not have ({listed}): "
+            "add it there, or correct the label"
+        )
+
+
+def read_classes(file: Path) -> ClassNames:
+    """Read a file such as `classes: {1: tumour, 2: lymphocyte}`.
+
+    Raises:
+        UserError: it is missing or is not such a YAML, or an id stands there twice.
+    """
+    try:
+        data = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): {_EXAMPLE} there") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is no YAML ({' '.join(str(error).split())}): {_EXAMPLE}") from None
+    classes = data.get("classes") if isinstance(data, dict) else None
+    if not isinstance(classes, dict) or not classes:
+        raise UserError(f"{file} has no `classes` with ids and names: {_EXAMPLE}")
+    for class_id, name in classes.items():
+        if type(class_id) is not int or class_id < 1 or not isinstance(name, str) or not name:
+            raise UserError(
+                f"{file} has the class {class_id!r}: {name!r}: let ids be whole numbers from 1 on, "
+                "and names text"
+            )
+    return ClassNames(file, dict(sorted(classes.items())))
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, where YAML lets the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError(
+                problem="a key stands twice", problem_mark=node.start_mark
+            )
+        return mapping

@@ -1,0 +1,113 @@
+"""Writing a dataset: PNG images one by one, and at the end the COCO-style JSON about them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as mask_utils
+from tabulate import tabulate
+
+from ...files import write_json, write_png
+from ..points import mask_point
+from ...structures.rle import encode_mask
+
+JSON_NAME = "nuclei.json"
+IMAGE_FOLDER = "images"
+
+
+class NucleusJsonWriter:
+    """Writes one split of a dataset; only the records, never the images, stay in memory.
+
+    The format is COCO's for instances (see datasets/README.md) with `tissue` and `magnification`
+    for every image and a `point` for every nucleus.
+    """
+
+    def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
+        """
+        Args:
+            folder: gets `nuclei.json` and `images/`.
+            class_names: names of the classes by index; category ids are index + 1.
+        """
+        self._folder = folder
+        self._categories = [
+            {"id": index + 1, "name": name} for index, name in enumerate(class_names)
+        ]
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        (folder / IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
+
+    def add(
+        self,
+        file_name: str,
+        image: np.ndarray,
+        nuclei: Iterable[tuple[np.ndarray, int]],
+        *,
+        tissue: str,
+        magnification: float = 40,
+    ) -> None:
+        """Write one image and keep the records of its nuclei.
+
+        Args:
+            file_name: of the PNG, inside `images/`.
+            image: (H, W, 3) uint8, RGB.
+            nuclei: pairs of a (H, W) mask, whole and with at least one pixel, and a class index.
+            tissue: name of the tissue.
+            magnification: of the objective, 40 or 20 for instance.
+        """
+        write_png(self._folder / IMAGE_FOLDER / file_name, image)
+        image_id = len(self._images) + 1
+        height, width = image.shape[:2]
+        self._images.append(
+            {
+                "id": image_id,
+                "file_name": file_name,
+                "height": height,
+                "width": width,
+                "tissue": tissue,
+                "magnification": magnification,
+            }
+        )
+        for mask, class_index in nuclei:
+            rle = encode_mask(mask)
+            self._annotations.append(
+                {
+                    "id": len(self._annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": class_index + 1,
+                    "bbox": mask_utils.toBbox(rle).tolist(),
+                    "area": int(mask_utils.area(rle)),
+                    "segmentation": rle,
+                    "point": list(mask_point(mask)),
+                    "iscrowd": 0,
+                }
+            )
+
+    def write(self) -> None:
+        """Write the JSON; call it after the last image."""
+        data = {
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": self._categories,
+        }
+        write_json(self._folder / JSON_NAME, data)
+
+    def summary(self) -> str:
+        """What was written, as text: images, and nuclei by tissue (rows) and class (columns)."""
+        tissue_of = {image["id"]: image["tissue"] for image in self._images}
+        images = Counter(tissue_of.values())
+        nuclei = Counter(
+            (tissue_of[annotation["image_id"]], annotation["category_id"])
+            for annotation in self._annotations
+        )
+        filled = {annotation["image_id"] for annotation in self._annotations}
+        ids = [category["id"] for category in self._categories]
+        rows = []
+        for tissue in sorted(images):
+            counts = [nuclei[tissue, category] for category in ids]
+            rows.append([tissue, images[tissue], *counts, sum(counts)])
+        rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
+        names = [category["name"] for category in self._categories]
+        table = tabulate(rows, headers=["tissue", "images", *names, "nuclei"])
+        return f"{table}\nimages without nuclei: {len(tissue_of) - len(filled)}"

@@ -1,0 +1,1 @@
+"""Masks in their boxes, one form from the mask head to files."""

@@ -1,0 +1,41 @@
+"""One nucleus as an annotation of a COCO JSON: the one form of it in all files of the project."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .masks import BoxMask
+from .rle import encode_mask
+
+
+def coco_annotation(
+    mask: BoxMask | None,
+    class_index: int,
+    image_size: tuple[int, int],
+    *,
+    point: Sequence[float] | None = None,
+    score: float | None = None,
+) -> dict[str, Any]:
+    """The annotation of a nucleus, without its own id and that of its image.
+
+    Args:
+        mask: with at least one pixel; None where points alone are known.
+        class_index: 0..K−1; the category's id is one more.
+        image_size: H, W.
+        point: x, y in pixel-index units.
+        score: of a prediction.
+
+    Returns:
+        `category_id`, and as far as they are known `score`, `point`, `bbox` (XYWH), `area`,
+        `segmentation` (compressed RLE) and `iscrowd`.
+    """
+    record: dict[str, Any] = {"category_id": class_index + 1}
+    if score is not None:
+        record["score"] = score
+    if point is not None:
+        record["point"] = list(point)
+    if mask is not None:
+        record["bbox"] = [mask.left, mask.top, *mask.pixels.shape[::-1]]
+        record["area"] = mask.area
+        record["segmentation"] = encode_mask(mask, *image_size)
+        record["iscrowd"] = 0
+    return record
