@@ -4,8 +4,8 @@
 `overlay` each make one kind of file, `folder` writes them, `inputs` finds the images of a run.
 """
 
-from .folder import FORMATS, ExportFolder
 from ..data.image_files import find_images
+from .folder import FORMATS, ExportFolder
 from .nuclei import Prediction, nuclei_from_instances
 
 __all__ = ["FORMATS", "ExportFolder", "Prediction", "find_images", "nuclei_from_instances"]

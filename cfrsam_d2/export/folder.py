@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import write_bytes
 from ..errors import UserError
+from ..files import write_bytes
 from .coco import coco_part, merge_coco_parts
 from .geojson import feature_collection
 from .label_map import label_npy, label_tiff

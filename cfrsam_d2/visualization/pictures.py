@@ -13,9 +13,9 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
+from ..errors import UserError
 from ..files import write_png
 from ..structures.rle import decode_mask
-from ..errors import UserError
 from .drawing import draw_instances, upscaling_factor
 from .layout import LegendItem, side_by_side
 
