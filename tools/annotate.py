@@ -17,9 +17,9 @@ from pathlib import Path
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
+from cfrsam_d2.apps.annotate import InspectionSession
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.export import find_images
-from cfrsam_d2.apps.annotate import InspectionSession
 from cfrsam_d2.predictor import NucleusPredictor
 
 

@@ -17,11 +17,11 @@ import numpy as np
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.files import png_bytes, write_bytes
-from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.apps.report import read_material
 from cfrsam_d2.apps.report.figures import comparison_picture, comparison_plots, find_images
 from cfrsam_d2.apps.report.plots import figure_file
+from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.files import png_bytes, write_bytes
 
 
 @exits_on_user_error

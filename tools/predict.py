@@ -19,6 +19,7 @@ from tqdm import tqdm
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
+from cfrsam_d2.data.image_files import InputImage
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.export import (
     FORMATS,
@@ -27,7 +28,6 @@ from cfrsam_d2.export import (
     find_images,
     nuclei_from_instances,
 )
-from cfrsam_d2.data.image_files import InputImage
 from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.files import write_bytes
-from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.apps.report import build_page, read_material
+from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.files import write_bytes
 
 
 @exits_on_user_error

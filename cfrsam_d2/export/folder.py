@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import write_bytes
 from ..errors import UserError
+from ..files import write_bytes
 from .coco import coco_part, merge_coco_parts
 from .geojson import feature_collection
 from .label_map import label_npy, label_tiff
-from .nuclei import Prediction
 from .overlay import overlay_png
+from .prediction import Prediction
 from .table import nucleus_table
 
 RECORD_NAME = "config.yaml"

@@ -20,9 +20,9 @@ from PIL import Image
 from torch import nn
 
 from cfrsam_d2.data.coco import load_nucleus_json
-from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
 from cfrsam_d2.engine import load_config
+from cfrsam_d2.structures.rle import decode_mask
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "quickstart"

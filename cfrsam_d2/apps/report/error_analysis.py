@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ...structures.rle import mask_pixels
 from ...evaluation.detection import pair_points, radius_at
 from ...evaluation.image_scores import score_detection
-from ...evaluation.nuclei import Nuclei, ground_truth_nuclei, predicted_nuclei
 from ...evaluation.panoptic_quality import PanopticQuality
 from ...evaluation.tables import Row
 from .pairing import ERRORS, Pairing, pair_nuclei

@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...data.image import read_rgb
-from ...structures.rle import decode_mask
 from ...errors import UserError
+from ...structures.rle import decode_mask
 from ...visualization.drawing import draw_instances
 from ...visualization.grid import picture_grid
 from ...visualization.layout import LegendItem
-from .gallery import file_name
 from .comparison import Material
+from .gallery import file_name
 from .plot_sections import calibration_figures, distribution_figures, size_figures
 
 _TARGET_SIDE = 512  # px of a panel; an image that is larger stays as it is

@@ -10,8 +10,8 @@ from itertools import chain
 import numpy as np
 
 from . import gallery, tables
-from .error_analysis import error_table, point_error_table
 from .comparison import Material
+from .error_analysis import error_table, point_error_table
 from .picture import Picture, panel, svg
 from .run import Dataset
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ...evaluation.tables import Row
 from . import plots, tables
-from .error_analysis import calibration_error, calibration_table, density_table, size_table
 from .comparison import Material
+from .error_analysis import calibration_error, calibration_table, density_table, size_table
 from .run import Run
 
 _DENSITY_AREA = 10_000  # px

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from ...evaluation.paper_scores import published_metrics
 from . import bootstrap, tables
-from .error_analysis import Analysis
 from .comparison import Material
+from .error_analysis import Analysis
 from .run import Run
 
 

@@ -10,9 +10,9 @@ from inspected import image
 
 pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[inspect]'`")
 
-from cfrsam_d2.errors import UserError
 from cfrsam_d2.apps.annotate import InspectionSession
 from cfrsam_d2.apps.annotate.page import AS_NEAREST, InspectionPage
+from cfrsam_d2.errors import UserError
 from cfrsam_d2.predictor import NucleusPredictor
 
 

@@ -11,10 +11,10 @@ from detectron2.modeling import build_model
 from inspected import CONFIG, RADIUS, count_calls, image
 from tiny_quickstart import TINY
 
+from cfrsam_d2.apps.annotate import InspectionSession
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.export import ExportFolder
-from cfrsam_d2.apps.annotate import InspectionSession
 from cfrsam_d2.predictor import NucleusPredictor
 
 Build = Callable[..., NucleusPredictor]

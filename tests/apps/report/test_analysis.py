@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from report_runs import CLASSES, NUM_IMAGES, gt_nuclei, poor, rectangle
 
-from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.apps.report.error_analysis import (
     Analysis,
     Outlines,
@@ -17,6 +16,7 @@ from cfrsam_d2.apps.report.error_analysis import (
     point_error_table,
     size_table,
 )
+from cfrsam_d2.structures.rle import encode_mask
 
 PQ_EPSILON = 1e-6
 

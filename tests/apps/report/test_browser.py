@@ -11,12 +11,12 @@ from browser import needs_chromium, open_page, press_keys
 from detectron2.data import DatasetCatalog
 from report_runs import NAME
 
-from cfrsam_d2.data.image import read_rgb
-from cfrsam_d2.data.registration import register_nucleus_json, unregister
-from cfrsam_d2.data.synthetic import make_synthetic_dataset
 from cfrsam_d2.apps.report import build_page, read_material
 from cfrsam_d2.apps.report.picture import Picture, image_uri, layer, svg
 from cfrsam_d2.apps.report.picture_sections import figure
+from cfrsam_d2.data.image import read_rgb
+from cfrsam_d2.data.registration import register_nucleus_json, unregister
+from cfrsam_d2.data.synthetic import make_synthetic_dataset
 
 pytestmark = needs_chromium
 

@@ -8,9 +8,9 @@ from page_content import read_page
 from PIL import Image
 from report_runs import CLASSES, NAME
 
-from cfrsam_d2.data.palette import class_colors
 from cfrsam_d2.apps.report import read_material
 from cfrsam_d2.apps.report.figures import comparison_picture
+from cfrsam_d2.data.palette import class_colors
 from tools import compare_figures, report
 
 

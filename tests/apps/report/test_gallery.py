@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from report_runs import rectangle
 
-from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.apps.report.error_analysis import Place
 from cfrsam_d2.apps.report.gallery import (
     choose_by_difference,
@@ -20,6 +19,7 @@ from cfrsam_d2.apps.report.gallery import (
 )
 from cfrsam_d2.apps.report.picture import SCALE, image_uri, layer, longest_side, nucleus_path
 from cfrsam_d2.apps.report.run import read_runs
+from cfrsam_d2.structures.rle import encode_mask
 
 
 def decoded(uri: str) -> np.ndarray:

@@ -8,9 +8,9 @@ import pytest
 from page_content import by_row, read_page
 from report_runs import CLASSES, NAME
 
-from cfrsam_d2.evaluation import paper
 from cfrsam_d2.apps.report import build_page, read_material
 from cfrsam_d2.apps.report.score_sections import scores
+from cfrsam_d2.evaluation import paper
 
 Pages = dict[str, str]
 

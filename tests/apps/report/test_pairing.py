@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from cfrsam_d2.evaluation.nuclei import Nuclei
+
 from cfrsam_d2.apps.report.pairing import ERRORS, Pairing, pair_nuclei
 
 
