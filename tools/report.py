@@ -15,7 +15,7 @@ from pathlib import Path
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.apps.report import build_page, read_material
+from cfrsam_d2.apps.report import build_page, read_comparison
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.files import write_bytes
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.images < 1:
         raise UserError(f"--images is {args.images}: ask for 1 image or more")
-    page = build_page(read_material(args.folders, args.dataset), args.images)
+    page = build_page(read_comparison(args.folders, args.dataset), args.images)
     output = args.output or args.folders[0] / "report.html"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

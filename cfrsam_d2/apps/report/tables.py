@@ -89,7 +89,7 @@ def confusion_table(caption: str, confusion: np.ndarray, class_names: Sequence[s
         f'<tr>{titles}<th scope="col">missed</th></tr>'
     )
     body = ""
-    for row, name in enumerate([*class_names, "invented"]):
+    for row, name in enumerate([*class_names, "false positive"]):
         counts = confusion[row].tolist()
         total = sum(counts) or 1
         if row == len(class_names):
