@@ -5,8 +5,8 @@
         [--magnification M] [--resume] --config-file configs/cfrsam_b.yaml [KEY VALUE …]
 
 Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be read
-or do not fit into memory are listed at the end, and the exit status is 1. docs/prediction.md says
-what the files hold.
+or do not fit into memory are listed at the end, and the exit status is 1. docs/prediction.md
+describes the files.
 """
 
 import argparse

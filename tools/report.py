@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Write one HTML file about one or several runs: tables, plots, and pictures of what went wrong.
+"""Write one HTML file about one or several runs: tables, plots, and pictures of errors.
 
     python tools/report.py OUTPUT_DIR… [--dataset NAME] [--output report.html] [--images N]
 
 An OUTPUT_DIR is what train_net.py leaves after training or --eval-only; no model is run here. Of
 several runs, which must be evaluated on the same dataset, the first is what others are compared
-with. docs/report.md says what the parts mean.
+with. docs/report.md explains the parts.
 """
 
 import argparse

@@ -31,7 +31,7 @@ class NucleusEvaluator(DatasetEvaluator):
 
     Attributes:
         scores: the records of the images that this rank has processed, by `image_id`.
-        predictions: likewise the annotations of `prediction_records`, if there is a folder for them.
+        predictions: likewise their `prediction_records`, if there is a folder for them.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class NucleusMaps:
-    """What is known of the nuclei of one image, ground truth or prediction.
+    """The nuclei of one image, ground truth or prediction.
 
     Attributes:
         points: (N, 2) centroids x, y in px.

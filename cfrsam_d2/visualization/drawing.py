@@ -1,6 +1,6 @@
 """Nuclei drawn onto their image: contours by class and points.
 
-Letters: N nuclei, H×W image px, s the integer upscaling factor, P vertices of an outline.
+N nuclei, H×W image px, s the integer upscaling factor, P vertices of an outline.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """Dataset dicts and predictions as pictures, and the files that these go to.
 
-Letters: N nuclei, H×W image px.
+N nuclei, H×W image px.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
 from ..errors import UserError
-from ..files import png_bytes, write_bytes
+from ..files import write_png
 from ..structures.rle import decode_mask
 from .drawing import RGB, draw_instances, upscaling_factor
 from .layout import LegendItem, side_by_side
@@ -89,7 +89,7 @@ def write_picture(folder: Path, dataset_dict: dict[str, Any], picture: np.ndarra
     name = f"{dataset_dict['image_id']}_{Path(dataset_dict['file_name']).stem}.png"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / name, png_bytes(picture))
+        write_png(folder / name, picture)
     except OSError as error:
         raise UserError(
             f"cannot write in {folder} ({error.strerror}): let --output name another folder"

@@ -1,4 +1,4 @@
-"""The nuclei of a dataset against those of a prediction: which match, and what went wrong.
+"""The nuclei of a dataset against those of a prediction: matches and errors.
 
 B images, N ground-truth nuclei and M predicted nuclei of all of them, K classes.
 """
@@ -39,7 +39,7 @@ class Outlines:
         pred_areas: (M,) px.
         pred_matched: (M,) bool.
         scores: (M',) of whole predictions, covered ones too: the predicted IoU.
-        ious: (M',) what the IoU is: the largest with a ground-truth nucleus.
+        ious: (M',) their actual IoU: the largest with a ground-truth nucleus.
     """
 
     gt_classes: np.ndarray

@@ -1,4 +1,4 @@
-"""Which predicted nuclei belong to which ground-truth nuclei, and what went wrong between them.
+"""Pairs of predicted and ground-truth nuclei, and the errors among them.
 
 N ground-truth nuclei, M predicted nuclei, K classes. Nuclei are those of the label maps
 that are scored: what a map does not show, because others cover it, is not counted.

@@ -27,7 +27,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in px
 
 
 class Layer(NamedTuple):
-    """What is drawn over the image.
+    """The nuclei that are drawn over the image.
 
     Attributes:
         name: "ground truth" or that of a run.

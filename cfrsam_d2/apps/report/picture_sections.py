@@ -99,7 +99,7 @@ def _image_groups(
 
 
 def _toolbar(comparison: Comparison) -> str:
-    """What is drawn on the images below it, and the colours of the classes."""
+    """The choice of the layer on the images below, and the colours of the classes."""
     views = ["image", "ground truth", *(run.name for run in comparison.runs)]
     radios = "".join(
         f'<label><input type="radio" name="view" value="{index}"{" checked" * (index == 2)}>'

@@ -113,7 +113,7 @@ def _score_table(caption: str, corner: str, columns: Sequence[tables.Column]) ->
 def _statistics(
     run: Run, analysis: ErrorAnalysis, tissues: Sequence[str]
 ) -> dict[str, bootstrap.Statistic]:
-    """What runs are compared by: the scores of metrics.json as functions of the images' weights."""
+    """Statistics to compare runs by: scores of metrics.json as functions of the images' weights."""
     detection = {"F1 of detection": bootstrap.pooled_f1(analysis.confusions)}
     if not run.has_masks:
         return detection

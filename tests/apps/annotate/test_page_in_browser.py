@@ -1,4 +1,4 @@
-"""tools/annotate.py in a real browser: clicks change the nuclei, and nothing leaves this machine."""
+"""tools/annotate.py in a browser: clicks change the nuclei, and nothing leaves this machine."""
 
 import json
 import os
