@@ -24,12 +24,12 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
 from cfrsam_d2.checkpoint.files import read_checkpoint
-from cfrsam_d2.files import write_json
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.engine.setup import check_initial_weights, check_training
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.cross_validation import format_paper_tables, paper_tables
 from cfrsam_d2.evaluation.writers import write_csv
+from cfrsam_d2.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("123", "213", "321")  # the folds that train, validate and test

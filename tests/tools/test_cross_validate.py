@@ -14,9 +14,9 @@ import torch
 
 from cfrsam_d2.data.builtin import register_builtin_datasets
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
-from cfrsam_d2.files import dataset_root
 from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from cfrsam_d2.engine import NucleusTrainer
+from cfrsam_d2.files import dataset_root
 from tools import cross_validate
 
 TINY = [

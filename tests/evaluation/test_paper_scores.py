@@ -3,12 +3,12 @@
 import pytest
 
 from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
-from cfrsam_d2.evaluation.paper_scores import published_metrics
+from cfrsam_d2.evaluation.paper_scores import paper_metrics
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3])
 def test_pannuke(fold: int):
-    models = published_metrics(f"pannuke_fold{fold}")
+    models = paper_metrics(f"pannuke_fold{fold}")
     assert list(models) == ["CFR-SAM-B", "CFR-SAM-H"]
     small, huge = models.values()
     tissues = [name.replace("-", "_") for name in PANNUKE_TISSUES]
@@ -26,12 +26,12 @@ def test_pannuke(fold: int):
 
 
 def test_datasets_of_one_class():
-    assert published_metrics("cpm17_test") == {
+    assert paper_metrics("cpm17_test") == {
         "CFR-SAM-H": {"segmentation": {"bPQ": 0.719, "AJI": 0.725}}
     }
-    assert published_metrics("monuseg_test")["CFR-SAM-H"]["segmentation"]["AJI"] == 0.668
+    assert paper_metrics("monuseg_test")["CFR-SAM-H"]["segmentation"]["AJI"] == 0.668
 
 
 @pytest.mark.parametrize("name", ["cpm17_train", "custom_test", "synthetic_test"])
 def test_nothing_is_said_of_other_data(name: str):
-    assert published_metrics(name) == {}
+    assert paper_metrics(name) == {}

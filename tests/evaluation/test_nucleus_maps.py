@@ -5,7 +5,7 @@ import pytest
 from known_shapes import pixels, rectangles
 
 from cfrsam_d2.evaluation.image_scores import score_segmentation
-from cfrsam_d2.evaluation.nuclei import ground_truth_nuclei, pannuke_nuclei, predicted_nuclei
+from cfrsam_d2.evaluation.nucleus_maps import ground_truth_maps, pannuke_maps, predicted_maps
 
 SIZE = (1, 8)
 
@@ -16,7 +16,7 @@ def row(start: int, stop: int) -> np.ndarray:
 
 def test_ground_truth_is_painted_by_class_and_stays_whole_in_its_class_map():
     # Listed first, class 1 still lies over class 0.
-    nuclei = ground_truth_nuclei([row(2, 6), row(0, 4)], [1, 0], SIZE, num_classes=3)
+    nuclei = ground_truth_maps([row(2, 6), row(0, 4)], [1, 0], SIZE, num_classes=3)
     assert nuclei.label_map.tolist() == [[2, 2, 1, 1, 1, 1, 0, 0]]
     assert nuclei.class_maps[:, 0].tolist() == [
         [2, 2, 2, 2, 0, 0, 0, 0],
@@ -28,7 +28,7 @@ def test_ground_truth_is_painted_by_class_and_stays_whole_in_its_class_map():
 
 
 def test_prediction_is_painted_lowest_score_first_and_cut_in_its_class_map():
-    nuclei = predicted_nuclei(
+    nuclei = predicted_maps(
         [row(0, 4), row(2, 6)], np.array([1, 0]), np.array([0.9, 0.3]), SIZE, num_classes=2
     )
     assert nuclei.label_map.tolist() == [[1, 1, 1, 1, 2, 2, 0, 0]]
@@ -38,7 +38,7 @@ def test_prediction_is_painted_lowest_score_first_and_cut_in_its_class_map():
 
 
 def test_a_mask_without_pixels_is_no_nucleus():
-    nuclei = predicted_nuclei(
+    nuclei = predicted_maps(
         [row(0, 0), row(2, 6)], np.array([1, 0]), np.array([0.9, 0.3]), SIZE, num_classes=2
     )
     assert nuclei.classes.tolist() == [0]
@@ -48,9 +48,9 @@ def test_a_mask_without_pixels_is_no_nucleus():
 def test_images_without_nuclei():
     none = np.zeros(0, dtype=int)
     for nuclei in (
-        ground_truth_nuclei([], [], SIZE, num_classes=2),
-        predicted_nuclei([], none, none.astype(float), SIZE, num_classes=2),
-        pannuke_nuclei(np.zeros((1, 8, 3))),
+        ground_truth_maps([], [], SIZE, num_classes=2),
+        predicted_maps([], none, none.astype(float), SIZE, num_classes=2),
+        pannuke_maps(np.zeros((1, 8, 3))),
     ):
         assert nuclei.points.shape == (0, 2)
         assert nuclei.label_map.shape == SIZE
@@ -65,7 +65,7 @@ def test_pannuke_layout_reads_ids_by_channel_and_not_the_background(dtype: type)
     masks[3, :, 0] = 300
     masks[0, 2:, 1] = 7  # the same id, another nucleus
     masks[..., 2] = 1
-    nuclei = pannuke_nuclei(masks)
+    nuclei = pannuke_maps(masks)
     assert nuclei.classes.tolist() == [0, 0, 1]
     np.testing.assert_array_equal(nuclei.points, [[1.5, 0], [2.5, 3], [3.5, 0]])
     assert nuclei.label_map[0].tolist() == [1, 1, 3, 3, 3, 3]
@@ -75,8 +75,8 @@ def test_pannuke_layout_reads_ids_by_channel_and_not_the_background(dtype: type)
 
 def test_segmentation_scores_tell_class_and_outline_apart():
     gt_map = rectangles((0, 0, 4, 10), (10, 0, 14, 10))
-    gt = ground_truth_nuclei(pixels(gt_map), [0, 1], gt_map.shape, num_classes=3)
-    pred = predicted_nuclei(
+    gt = ground_truth_maps(pixels(gt_map), [0, 1], gt_map.shape, num_classes=3)
+    pred = predicted_maps(
         pixels(gt_map), np.array([0, 2]), np.array([0.5, 0.6]), gt_map.shape, num_classes=3
     )
     scores = score_segmentation(gt, pred)

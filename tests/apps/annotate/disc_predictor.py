@@ -11,7 +11,7 @@ from torch import nn
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.predictor import NucleusPredictor
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml"
+CONFIG = Path(__file__).resolve().parents[3] / "configs" / "quickstart" / "cfrsam.yaml"
 RADIUS = 6  # px, of a disc
 
 

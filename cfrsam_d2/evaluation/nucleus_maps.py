@@ -1,7 +1,6 @@
 """The nuclei of one image in the form that is scored: label maps, centroids, classes.
 
-Letters: N nuclei, K classes, H×W px. Masks come as indices into the flattened (H, W) image, so that
-memory does not grow with N·H·W.
+N nuclei, K classes, H×W px. Masks come as indices into the flattened (H, W) image.
 """
 
 from collections.abc import Sequence
@@ -11,13 +10,14 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Nuclei:
-    """What is known of the nuclei of one image, ground truth or prediction.
+class NucleusMaps:
+    """The nuclei of one image, ground truth or prediction.
 
     Attributes:
         points: (N, 2) centroids x, y in px.
         classes: (N,) contiguous ids 0..K-1.
-        label_map: (H, W) ids of all nuclei, whatever their class; None if only points are known.
+        label_map: (H, W) ids of all nuclei, whatever their class: positions in their list, plus 1;
+            None if only points are known.
         class_maps: (K, H, W) ids of each class's nuclei; None likewise.
     """
 
@@ -27,12 +27,12 @@ class Nuclei:
     class_maps: np.ndarray | None = None
 
 
-def ground_truth_nuclei(
+def ground_truth_maps(
     masks: Sequence[np.ndarray],
     classes: Sequence[int],
     size: tuple[int, int],
     num_classes: int,
-) -> Nuclei:
+) -> NucleusMaps:
     """Paint whole ground-truth masks: each class in a map of its own, then 0→K-1 into one.
 
     Args:
@@ -48,16 +48,16 @@ def ground_truth_nuclei(
         label_map.ravel()[masks[index]] = index + 1
         class_maps[classes[index]].ravel()[masks[index]] = index + 1
     points, seen = _centroids(masks, width=size[1])
-    return Nuclei(points, classes[seen], label_map, class_maps)
+    return NucleusMaps(points, classes[seen], label_map, class_maps)
 
 
-def predicted_nuclei(
+def predicted_maps(
     masks: Sequence[np.ndarray],
     classes: np.ndarray,
     scores: np.ndarray,
     size: tuple[int, int],
     num_classes: int,
-) -> Nuclei:
+) -> NucleusMaps:
     """Paint predicted masks lowest score first; a class's map is its part of that one map.
 
     Args:
@@ -75,10 +75,10 @@ def predicted_nuclei(
     class_maps = np.zeros((num_classes, label_map.size), dtype=np.int32)
     class_maps[classes[ids - 1], pixels] = ids
     points, seen = _centroids(masks, width=size[1])
-    return Nuclei(points, classes[seen], label_map, class_maps.reshape(num_classes, *size))
+    return NucleusMaps(points, classes[seen], label_map, class_maps.reshape(num_classes, *size))
 
 
-def pannuke_nuclei(masks: np.ndarray) -> Nuclei:
+def pannuke_maps(masks: np.ndarray) -> NucleusMaps:
     """Read one image of PanNuke's release layout, ground truth or prediction.
 
     Args:
@@ -93,11 +93,11 @@ def pannuke_nuclei(masks: np.ndarray) -> Nuclei:
         of_class = _split_by_id(pixels, flat[pixels, class_id])
         nuclei += of_class
         classes += [class_id] * len(of_class)
-    return ground_truth_nuclei(nuclei, classes, (height, width), num_channels - 1)
+    return ground_truth_maps(nuclei, classes, (height, width), num_channels - 1)
 
 
 def _split_by_id(pixels: np.ndarray, ids: np.ndarray) -> list[np.ndarray]:
-    """Split indices of foreground pixels into one array a nucleus, in the order of ids."""
+    """Split indices of foreground pixels into one array per nucleus, in the order of ids."""
     order = np.argsort(ids, kind="stable")
     starts = np.flatnonzero(np.diff(ids[order])) + 1
     return np.split(pixels[order], starts) if pixels.size else []

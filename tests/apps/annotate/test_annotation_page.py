@@ -6,22 +6,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from inspected import image
+from disc_predictor import image
 
-pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[inspect]'`")
+pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[annotate]'`")
 
+from cfrsam_d2.apps.annotate import AnnotationSession
+from cfrsam_d2.apps.annotate.page import AS_NEAREST, AnnotationPage
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.apps.annotate import InspectionSession
-from cfrsam_d2.apps.annotate.page import AS_NEAREST, InspectionPage
 from cfrsam_d2.predictor import NucleusPredictor
 
 
 @pytest.fixture
-def page(predictor: Callable[..., NucleusPredictor], tmp_path: Path) -> InspectionPage:
+def page(predictor: Callable[..., NucleusPredictor], tmp_path: Path) -> AnnotationPage:
     """Of an image of 100×72 px, eight times enlarged, without nuclei."""
-    session = InspectionSession(predictor(discs=True), image(72, 100), "tile.png")
-    session.nuclei = []
-    return InspectionPage(session, tmp_path)
+    session = AnnotationSession(predictor(discs=True), image(72, 100), "tile.png")
+    session.nuclei = session.nuclei[:0]
+    return AnnotationPage(session, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,14 @@ def page(predictor: Callable[..., NucleusPredictor], tmp_path: Path) -> Inspecti
     ],
 )
 def test_a_click_is_where_it_is_seen(
-    page: InspectionPage, index: tuple[int, int], point: tuple[float, float]
+    page: AnnotationPage, index: tuple[int, int], point: tuple[float, float]
 ) -> None:
     assert page.scale == 8
     page.click(AS_NEAREST, True, SimpleNamespace(index=list(index)))
-    (nucleus,) = page.session.nuclei
-    assert nucleus.point == point
+    assert page.session.nuclei.pred_points.tolist() == [list(point)]
 
 
-def test_the_picture_and_the_legend_follow(page: InspectionPage) -> None:
+def test_the_picture_and_the_legend_follow(page: AnnotationPage) -> None:
     before, legend, _ = page.show(True)
     name, color = page.session.classes[1], page.session.colors[1]
     assert f"{name}: 0" in legend
@@ -57,7 +56,7 @@ def test_the_picture_and_the_legend_follow(page: InspectionPage) -> None:
     assert (after[changed] == color).all(axis=1).sum() > 100
 
 
-def test_a_port_that_is_taken_is_named(page: InspectionPage) -> None:
+def test_a_port_that_is_taken_is_named(page: AnnotationPage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} is taken: let --port name a free one"):
