@@ -11,6 +11,7 @@ machine alone, until the command is interrupted. docs/inspection.md says more.
 # be in the place of the standard library's `inspect` for every script in there.
 
 import argparse
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     image = images[0].path
     predictor = NucleusPredictor(args.config_file, overrides=overrides)
     session = InspectionSession(predictor, image, image.name)
+    # Nothing else ends the page, and a background job of a shell would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     InspectionPage(session, args.output).launch(args.port, open_browser=not args.no_browser)
 
 
