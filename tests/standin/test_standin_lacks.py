@@ -48,8 +48,8 @@ def test_imports_that_are_lacking_say_to_install_detectron2() -> None:
     told = json.loads(done.stdout)
     assert told["answers"] == {
         statement: [
-            f"{name} is not in the stand-in for Detectron2 that comes with cfrsam_d2: install"
-            " Detectron2 (pip install 'git+https://github.com/facebookresearch/detectron2.git')",
+            f"{name} is not in cfrsam_d2's stand-in for Detectron2: install Detectron2"
+            " (pip install 'git+https://github.com/facebookresearch/detectron2.git')",
             "detectron2",
         ]
         for statement, name in LACKING.items()

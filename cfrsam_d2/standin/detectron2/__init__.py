@@ -5,27 +5,23 @@ Importing any other name answers with one sentence that says to install Detectro
 
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.6+standin"
-
-_INSTALL = "pip install 'git+https://github.com/facebookresearch/detectron2.git'"
 
 
 class _Finder:
     """Finds the stand-in's modules, and raises for those that it lacks."""
 
     @staticmethod
-    def find_spec(
-        fullname: str, path: list[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if not fullname.startswith(f"{__name__}."):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None:
             raise ModuleNotFoundError(
-                f"{fullname} is not in the stand-in for Detectron2 that comes with cfrsam_d2:"
-                f" install Detectron2 ({_INSTALL})",
+                f"{fullname} is not in cfrsam_d2's stand-in for Detectron2: install Detectron2"
+                " (pip install 'git+https://github.com/facebookresearch/detectron2.git')",
                 name=__name__,
             )
         # As a package, so that Python looks for a name that a module lacks among its modules, too.
