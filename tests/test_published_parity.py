@@ -17,7 +17,7 @@ from torch import nn
 
 from cfrsam_d2.checkpoint import convert_published_state_dict
 from cfrsam_d2.config import add_cfrsam_config
-from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead, mask_head_parts
 from cfrsam_d2.modeling.mask_head.bgmr import BGMR
 from cfrsam_d2.modeling.mask_head.hmfm import HMFM
 from cfrsam_d2.modeling.mask_head.losses import boundary_bce, mask_losses
@@ -162,7 +162,7 @@ def test_bgmr(fixtures: Path):
     assert_close(base, expected["base_feature"])
     assert_close(detail - base, expected["boundary_enhanced"])
     refined_logits, boundary_logits = bgmr(
-        bgmr.bgff.of_detail(detail)[prompt_image(expected["counts"])],
+        detail[prompt_image(expected["counts"])],
         expected["mask_feature"],
         expected["fused_feature"],
     )
@@ -187,11 +187,11 @@ def compare_stage2(fixtures: Path, name: str) -> None:
         depth=sizes["depth"],
         num_heads=sizes["num_heads"],
         global_attn_indexes=sizes["global_attn_indexes"],
-        window_size=sizes["window_size"],
+        attention_window=sizes["window_size"],
         adapter_rank=sizes["mala_rank"],
         frozen=True,
     )
-    model.mask_head = PointPromptedMaskHead()
+    model.mask_head = PointPromptedMaskHead(**mask_head_parts())
     with_published_weights(model, fixtures, sizes)
     cfg = get_cfg()
     add_cfrsam_config(cfg)
@@ -208,11 +208,11 @@ def compare_stage2(fixtures: Path, name: str) -> None:
     assert_close(features["level0"], expected["level0"])
     assert_close(features["level3"], expected["level3"])
     assert_close(maps.embeddings, expected["fused"])
-    assert_close(predictions.low_res_logits[:, None], expected["low_res_logits"])
-    assert_close(predictions.initial_logits, expected["initial_logits"])
-    assert_close(predictions.refined_logits, expected["refined_logits"])
-    assert_close(predictions.boundary_logits[:, None], expected["boundary_logits"])
-    assert_close(predictions.pred_iou, expected["iou"])
+    assert_close(predictions.decoded.logits[:, None], expected["low_res_logits"])
+    assert_close(predictions.logits["initial"], expected["initial_logits"])
+    assert_close(predictions.logits["refined"], expected["refined_logits"])
+    assert_close(predictions.logits["boundary"][:, None], expected["boundary_logits"])
+    assert_close(predictions.decoded.pred_iou, expected["iou"])
 
 
 def test_stage2_losses(fixtures: Path):
