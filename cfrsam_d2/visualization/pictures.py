@@ -3,7 +3,6 @@
 Letters: N nuclei, H×W image px.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
+from ..errors import UserError
 from ..files import write_png
 from ..structures.rle import decode_mask
-from ..errors import UserError
 from .drawing import draw_instances, upscaling_factor
 from .layout import LegendItem, side_by_side
 
@@ -96,11 +95,9 @@ def write_picture(folder: Path, dataset_dict: dict[str, Any], picture: np.ndarra
         UserError: the folder cannot be written to.
     """
     name = f"{dataset_dict['image_id']}_{Path(dataset_dict['file_name']).stem}.png"
-    partial = folder / f".{name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_png(partial, picture)
-        os.replace(partial, folder / name)
+        write_png(folder / name, picture)
     except OSError as error:
         raise UserError(
             f"cannot write in {folder} ({error.strerror}): let --output name another folder"

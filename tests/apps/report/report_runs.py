@@ -12,6 +12,7 @@ from detectron2.structures import Instances
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.registration import register_nucleus_json
 from cfrsam_d2.evaluation import NucleusEvaluator
+from cfrsam_d2.structures.masks import BoxMask
 
 NAME = "reported"
 CLASSES = ['<b>&"', "long"]
@@ -41,7 +42,8 @@ def make_dataset(folder: Path) -> None:
     for index in range(NUM_IMAGES):
         image = rng.integers(120, 250, size=(SIDE, SIDE, 3), dtype=np.uint8)
         tissue = "Colon" if index % 2 else "Bile-duct"
-        writer.add(f"{index}.png", image, gt_nuclei(index), tissue=tissue)
+        nuclei = [(BoxMask.of_frame(mask), category) for mask, category in gt_nuclei(index)]
+        writer.add(f"{index}.png", image, nuclei, tissue=tissue)
     writer.write()
     register_nucleus_json(
         NAME, folder / "nuclei.json", folder / "images", thing_classes=list(CLASSES)
