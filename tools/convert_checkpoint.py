@@ -28,9 +28,9 @@ from cfrsam_d2.checkpoint.conversion import (
     convert_file,
     merge_stages,
 )
-from cfrsam_d2.checkpoint.files import written_whole
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.files import written_whole
 
 
 def describe(conversion: Conversion) -> str:

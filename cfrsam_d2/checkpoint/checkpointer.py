@@ -16,7 +16,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .files import read_checkpoint, written_whole
+from ..files import written_whole
+from .files import read_checkpoint
 from .frozen import SOURCES, checksum, frozen_parts
 
 

@@ -1,4 +1,4 @@
-"""Files of weights: written whole or not at all, read without running code."""
+"""Files of weights, read without running code."""
 
 import _codecs
 import os
@@ -63,18 +63,6 @@ def require_state_dict(weights: Any, path: str) -> dict[str, Tensor]:
             "or a state dict"
         )
     return weights
-
-
-@contextmanager
-def written_whole(path: str) -> Iterator[str]:
-    """Yield a name to write to, and rename it to `path` after success."""
-    partial = f"{path}.partial"
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
 
 
 def _dropped(name: str) -> type:

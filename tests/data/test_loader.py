@@ -14,8 +14,9 @@ from cfrsam_d2.data.loader import (
     build_test_loader,
     build_train_loader,
 )
-from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.masks import BoxMask
+from cfrsam_d2.structures.rle import encode_mask
 
 NUM_IMAGES = 7
 
@@ -28,9 +29,8 @@ def make_dicts(folder):
         Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)).save(path)
         annotations = []
         for k in range(3 * (i > 0)):  # the first image has no nuclei
-            mask = np.zeros((48, 48), dtype=bool)
-            mask[5 + 10 * k : 13 + 10 * k, 4 * i : 4 * i + 9] = True
-            segmentation = encode_mask(mask)
+            mask = BoxMask(4 * i, 5 + 10 * k, np.ones((8, 9), dtype=bool))
+            segmentation = encode_mask(mask, 48, 48)
             annotations.append({"segmentation": segmentation, "category_id": k, "iscrowd": 0})
         record = {"file_name": path, "image_id": i, "height": 48, "width": 48}
         dicts.append(record | {"annotations": annotations})

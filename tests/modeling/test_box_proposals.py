@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from cfrsam_d2.modeling.prompts import prompts_of
 from detectron2.config import get_cfg
 from detectron2.modeling import build_proposal_generator
 from detectron2.structures import ImageList, Instances
@@ -15,7 +16,6 @@ from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.modeling.prompt_learner import BoxProposalGenerator, CentroidProposalGenerator
 from cfrsam_d2.modeling.prompt_learner.backbone import build_convnext
 from cfrsam_d2.modeling.prompt_learner.box_generator import boxes_around
-from cfrsam_d2.modeling.prompts import prompts_of
 
 SIZE = (40, 64)
 

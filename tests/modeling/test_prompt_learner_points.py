@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import timm
 import torch
+from cfrsam_d2.modeling.prompt_learner.anchors import anchor_grid, sample_at_points
+from cfrsam_d2.modeling.prompt_learner.neck import FeaturePyramid
 from safetensors.torch import save_file
 from torch import nn
 
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.modeling.prompt_learner.anchors import anchor_grid, sample_at_points
 from cfrsam_d2.modeling.prompt_learner.backbone import build_convnext
-from cfrsam_d2.modeling.prompt_learner.neck import FeaturePyramid
 
 
 def test_anchors_are_cell_centres_of_a_whole_image():

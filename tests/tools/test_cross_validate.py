@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from cfrsam_d2.data.builtin import register_builtin_datasets
+from cfrsam_d2.data.builtin import dataset_root, register_builtin_datasets
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from cfrsam_d2.engine import NucleusTrainer
-from cfrsam_d2.files import dataset_root
+from cfrsam_d2.structures.masks import BoxMask
 from tools import cross_validate
 
 TINY = [
@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             x, y = rng.integers(10, 54, 2).tolist()
             mask = cv2.circle(np.zeros((64, 64), np.uint8), (x, y), 7, 1, -1).astype(bool)
             image[mask] = 60
-            writer.add(f"{index}.png", image, [(mask, index)], tissue="Colon")
+            writer.add(f"{index}.png", image, [(BoxMask.of_frame(mask), index)], tissue="Colon")
         writer.write()
     register_builtin_datasets(root)
     yield root

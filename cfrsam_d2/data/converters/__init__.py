@@ -1,1 +1,1 @@
-"""Datasets from releases and from users' own labels (`datasets/prepare.py`)."""
+"""From releases and from users' own labels to the project's datasets (`datasets/prepare.py`)."""
