@@ -30,8 +30,8 @@ class NucleusCheckpointer(DetectionCheckpointer):
         Args:
             model: whose weights are saved and loaded.
             save_dir: the folder of the checkpoints.
-            save_frozen: False leaves out what the model has from files of their own and does not
-                train.
+            save_frozen: False leaves out what the model was filled with from files of their own
+                and does not train.
             checkpointables: what else is saved and loaded, by name.
         """
         super().__init__(model, save_dir, **checkpointables)
@@ -92,7 +92,7 @@ def load_weights(module: nn.Module, path: str, *, prefix: str = "") -> None:
 
     Args:
         module: gets the weights; every one of them has to be in the file, other than those that
-            the file leaves out and the module has from a file of their own.
+            the file leaves out and the module was filled with from a file of their own.
         path: a checkpoint, or a bare state dict.
         prefix: of the keys that belong to `module`, such as "proposal_generator."; the file's
             other keys are left alone.

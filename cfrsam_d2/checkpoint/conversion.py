@@ -12,7 +12,6 @@ from torch import Tensor
 from ..errors import UserError
 from .checkpointer import describe_differences
 from .files import read_file, require_state_dict
-from .frozen import SOURCES
 from .released import convert_published_state_dict
 
 STAGE1 = ("proposal_generator.",)
@@ -132,9 +131,7 @@ def _model_weights(cfg: CfgNode) -> dict[str, Tensor]:
     """Names and shapes of the model's weights, which take no memory."""
     cfg = cfg.clone()
     cfg.defrost()
-    values = {"MODEL.DEVICE": "meta", "MODEL.PROMPT_LEARNER.PRETRAINED": False}
-    values |= dict.fromkeys(SOURCES.values(), "")
-    cfg.merge_from_list([each for pair in values.items() for each in pair])
+    cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
         return build_model(cfg).state_dict()
 

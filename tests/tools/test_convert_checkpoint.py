@@ -20,7 +20,6 @@ from cfrsam_d2.checkpoint import convert_published_state_dict
 from cfrsam_d2.checkpoint.checkpointer import load_weights
 from cfrsam_d2.checkpoint.files import read_checkpoint
 from cfrsam_d2.engine import build_trained_model, load_config
-from cfrsam_d2.engine.setup import skip_initial_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
@@ -45,12 +44,13 @@ def sizes(fixtures: Path) -> list[str]:
     manifest = json.loads((fixtures / "manifest.json").read_text())
     stage1, stage2 = manifest["stage1_tiny.npz"], manifest["stage2_tiny_128.npz"]
     learner, sam = "MODEL.PROMPT_LEARNER.", "MODEL.SAM."
-    names = ("embed_dim", "depth", "num_heads", "global_attn_indexes", "window_size")
+    names = ("embed_dim", "depth", "num_heads", "global_attn_indexes")
     values = {sam + name.upper(): stage2[name] for name in names}
+    values[sam + "ATTENTION_WINDOW"] = stage2["window_size"]
     values[sam + "ADAPTER_RANK"] = stage2["mala_rank"]
     names = ("dims", "depths", "hidden_dim", "num_classes", "num_levels", "anchor_stride")
     values |= {learner + name.upper(): stage1[name] for name in names}
-    values |= {learner + "PRETRAINED": False, "MODEL.DEVICE": "cpu"}
+    values |= {"MODEL.DEVICE": "cpu"}
     return [str(each) for pair in values.items() for each in pair]
 
 
@@ -62,7 +62,6 @@ def config(stage: int, sizes: list[str]) -> list[str]:
 def tiny_model(stage: int, sizes: list[str]) -> tuple[CfgNode, nn.Module]:
     _, path, *overrides = config(stage, sizes)
     cfg = load_config(path, overrides)
-    skip_initial_weights(cfg)
     return cfg, build_model(cfg).eval()
 
 

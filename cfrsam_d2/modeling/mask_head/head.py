@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from torch import nn
 
+from ...config import choose
 from ...errors import UserError
-from ..choices import choose
 from ..prompt_geometry import centers
+from .crop_refinement import refine
 from .decoder import EMBED_DIM, PATCH_SIZE, build_mask_decoder, build_prompt_encoder, decode_points
 from .deep_branch import deep_branch
 from .fusions import FUSIONS
 from .losses import boundary_bce, boundary_map, mask_losses
 from .refiners import REFINERS
-from .crop_refinement import refine
 from .windows import ALIGNMENT, CropLadder, nucleus_boxes
 
 FINAL_MASKS = ("refined", "initial")

@@ -3,7 +3,7 @@
 B images, R prompts of all of them, N nuclei of one, H×W px.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,15 +17,11 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from ...checkpoint.checkpointer import load_weights
-from ...checkpoint.frozen import parts_from_files
-from ...checkpoint.sam import load_sam_weights
 from ...errors import UserError
-from ..compiling import compile_parts
 from ..mask_head import ImageMaps, PointPromptedMaskHead
+from ..postprocessing import rescale_to_input
 from ..precision import FLOAT32, Precision
 from ..prompts import draw_nuclei, prompt_source, prompts_of
-from ..postprocessing import rescale_to_input
 from ..sliding_window import NucleusMasks, pad_for_encoder, segment_images
 from ..test_time_augmentation import segment_averaged
 
@@ -46,9 +42,11 @@ class CFRSAM(nn.Module):
         edge_tolerance: px from an inner window edge within which masks are dropped.
         windows_per_batch: most windows encoded at once.
         test_time_augmentation: average each mask over flips and rotations of its window.
-        parts_from_files: prefixes of the keys whose weights come from files of their own.
         precision: where it is mixed.
     """
+
+    # Prefixes of the parts that `engine.load_initial_weights` filled from files of their own.
+    parts_from_files: tuple[str, ...] = ()
 
     @configurable
     def __init__(
@@ -67,7 +65,6 @@ class CFRSAM(nn.Module):
         edge_tolerance: int,
         windows_per_batch: int,
         test_time_augmentation: bool = False,
-        parts_from_files: Sequence[str] = (),
         precision: Precision = FLOAT32,
     ) -> None:
         super().__init__()
@@ -89,38 +86,24 @@ class CFRSAM(nn.Module):
         self.edge_tolerance = edge_tolerance
         self.windows_per_batch = windows_per_batch
         self.test_time_augmentation = test_time_augmentation
-        self.parts_from_files = parts_from_files
         self.precision = precision
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        proposal_generator = build_proposal_generator(cfg, None)
-        backbone = build_backbone(cfg)
-        mask_head = PointPromptedMaskHead(cfg)
-        if path := cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS:
-            load_weights(proposal_generator, path, prefix="proposal_generator.")
-        if path := cfg.MODEL.SAM.WEIGHTS:
-            load_sam_weights(backbone, mask_head, path)
-        if cfg.MODEL.CHANNELS_LAST:
-            for part in (proposal_generator, mask_head):
-                part.to(memory_format=torch.channels_last)
-        if cfg.MODEL.COMPILE:
-            compile_parts(proposal_generator, backbone)
         return {
-            "proposal_generator": proposal_generator,
-            "backbone": backbone,
-            "mask_head": mask_head,
+            "proposal_generator": build_proposal_generator(cfg, None),
+            "backbone": build_backbone(cfg),
+            "mask_head": PointPromptedMaskHead(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "train_prompts": cfg.MODEL.CFRSAM.TRAIN_PROMPTS,
             "max_train_nuclei": cfg.MODEL.CFRSAM.MAX_TRAIN_NUCLEI,
             "nms_thresh": cfg.MODEL.CFRSAM.NMS_THRESH,
-            "window_size": cfg.MODEL.CFRSAM.WINDOW_SIZE,
-            "window_overlap": cfg.MODEL.CFRSAM.WINDOW_OVERLAP,
-            "edge_tolerance": cfg.MODEL.CFRSAM.EDGE_TOLERANCE,
-            "windows_per_batch": cfg.MODEL.CFRSAM.WINDOWS_PER_BATCH,
+            "window_size": cfg.MODEL.SLIDING_WINDOW.SIZE,
+            "window_overlap": cfg.MODEL.SLIDING_WINDOW.OVERLAP,
+            "edge_tolerance": cfg.MODEL.SLIDING_WINDOW.EDGE_TOLERANCE,
+            "windows_per_batch": cfg.MODEL.SLIDING_WINDOW.BATCH,
             "test_time_augmentation": cfg.TEST.AUG.ENABLED,
-            "parts_from_files": parts_from_files(cfg),
             "precision": Precision.from_config(cfg),
         }
 

@@ -9,9 +9,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_proposal_generator
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
-from ..compiling import compile_parts
-from ..precision import FLOAT32, Precision
 from ..postprocessing import rescale_to_input
+from ..precision import FLOAT32, Precision
 
 
 @META_ARCH_REGISTRY.register()
@@ -42,13 +41,8 @@ class PromptLearner(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        proposal_generator = build_proposal_generator(cfg, None)
-        if cfg.MODEL.CHANNELS_LAST:
-            proposal_generator.to(memory_format=torch.channels_last)
-        if cfg.MODEL.COMPILE:
-            compile_parts(proposal_generator)
         return {
-            "proposal_generator": proposal_generator,
+            "proposal_generator": build_proposal_generator(cfg, None),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "precision": Precision.from_config(cfg),
@@ -64,7 +58,7 @@ class PromptLearner(nn.Module):
         """Losses in training, predicted nuclei in evaluation.
 
         Args:
-            batched_inputs: one dict an image, as the mapper gives them: "image", a (3, H, W) RGB
+            batched_inputs: one dict per image, as the mapper gives them: "image", a (3, H, W) RGB
                 tensor 0..255, and in training "instances".
 
         Returns:

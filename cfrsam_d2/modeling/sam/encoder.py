@@ -14,8 +14,8 @@ from detectron2.modeling.backbone import Backbone
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
+from ...config import choose
 from ...errors import UserError
-from ..choices import choose
 from .adapters import ADAPTERS
 from .blocks import skip_padding
 
@@ -98,7 +98,7 @@ class SAMEncoder(Backbone):
             "depth": node.DEPTH,
             "num_heads": node.NUM_HEADS,
             "global_attn_indexes": node.GLOBAL_ATTN_INDEXES,
-            "window_size": node.WINDOW_SIZE,
+            "window_size": node.ATTENTION_WINDOW,
             "adapter_rank": node.ADAPTER_RANK,
             "frozen": node.FREEZE,
             "adapter": node.ADAPTER,

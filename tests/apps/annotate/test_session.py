@@ -11,10 +11,10 @@ from detectron2.modeling import build_model
 from inspected import CONFIG, RADIUS, count_calls, image
 from tiny_quickstart import TINY
 
+from cfrsam_d2.apps.annotate import InspectionSession
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.export import ExportFolder
-from cfrsam_d2.apps.annotate import InspectionSession
 from cfrsam_d2.predictor import NucleusPredictor
 
 Build = Callable[..., NucleusPredictor]
@@ -89,7 +89,7 @@ def test_of_overlapping_nuclei_the_nearest_is_removed(predictor: Build) -> None:
 
 
 def test_the_encoder_runs_once_a_window(predictor: Build) -> None:
-    made = predictor("MODEL.CFRSAM.WINDOW_SIZE", "64", "MODEL.CFRSAM.WINDOW_OVERLAP", "32",
+    made = predictor("MODEL.SLIDING_WINDOW.SIZE", "64", "MODEL.SLIDING_WINDOW.OVERLAP", "32",
                      discs=True)  # fmt: skip
     session = InspectionSession(made, image(64, 160), "tile.png")
     places = [(8, 20), (80, 20), (150, 20), (8, 44), (150, 44), (80, 44)]
