@@ -3,7 +3,7 @@
     python benchmarks/evaluator.py [--images 60] [--json]
 
 Scored are PanNuke-format arrays: those of the published numbers (CFRSAM_FIXTURES, or
-../shared/fixtures) repeated, or generated ones where that folder is missing. All of bPQ, class PQ,
+tests/fixtures) repeated, or generated ones where that folder is missing. All of bPQ, class PQ,
 AJI, AJI+ and centroid pairs are computed by three routes, which must agree to 1e-6: the loops kept
 in this file, `score_pannuke_arrays`, and `NucleusEvaluator` from encoded ground truth and masks.
 """
@@ -26,12 +26,13 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 from scipy.optimize import linear_sum_assignment
 
-from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.evaluation import ImageScores, NucleusEvaluator, score_pannuke_arrays
+from cfrsam_d2.structures.masks import BoxMask, BoxMasks
+from cfrsam_d2.structures.rle import encode_mask
 
-FIXTURES = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
+FIXTURES = Path(__file__).resolve().parents[1] / "tests" / "fixtures"
 Scores = list[float]  # bPQ, K class PQ, AJI, AJI+, then the confusion matrix of centroids
-Masks = list[np.ndarray]  # one (H, W) bool a nucleus
+Masks = list[np.ndarray]  # one (H, W) bool per nucleus
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
 
 
 def report(source: str, num_images: int, seconds: dict[str, float], as_json: bool) -> None:
-    """Print seconds an image of every route, and how many times faster than the loops each is."""
+    """Print seconds per image of every route, and how many times faster than the loops each is."""
     per_image = {name: total / num_images for name, total in seconds.items()}
     ratios = {name: per_image["loops"] / per_image[name] for name in ("functions", "evaluator")}
     if as_json:
@@ -71,7 +72,7 @@ def report(source: str, num_images: int, seconds: dict[str, float], as_json: boo
     print(f"{num_images} images ({source}); all routes agree to 1e-6")
     for name, value in per_image.items():
         ratio = f"  {ratios[name]:6.1f} x faster than the loops" if name in ratios else ""
-        print(f"{name:10} {1e3 * value:8.2f} ms an image{ratio}")
+        print(f"{name:10} {1e3 * value:8.2f} ms per image{ratio}")
 
 
 def timed(route: Callable[[], list[Scores]]) -> tuple[float, list[Scores]]:
@@ -138,7 +139,10 @@ def evaluator_route(true_masks: np.ndarray, pred_masks: np.ndarray) -> Callable[
             "height": height,
             "width": width,
             "annotations": [
-                {"segmentation": encode_mask(nucleus), "category_id": class_id}
+                {
+                    "segmentation": encode_mask(BoxMask.of_frame(nucleus), height, width),
+                    "category_id": class_id,
+                }
                 for class_id, nucleus in all_nuclei(masks)
             ],
         }
@@ -159,10 +163,9 @@ def evaluator_route(true_masks: np.ndarray, pred_masks: np.ndarray) -> Callable[
 
 def instances(masks: np.ndarray) -> Instances:
     """Turn (H, W, K+1) predicted masks into what a model returns."""
-    found = all_nuclei(masks)
-    output = Instances(masks.shape[:2])
-    empty = np.zeros((0, *masks.shape[:2]), dtype=bool)
-    output.pred_masks = torch.from_numpy(np.stack([m for _, m in found]) if found else empty)
+    found, size = all_nuclei(masks), masks.shape[:2]
+    output = Instances(size)
+    output.pred_masks = BoxMasks.from_box_masks([BoxMask.of_frame(m) for _, m in found], size)
     output.pred_classes = torch.tensor([c for c, _ in found], dtype=torch.int64)
     output.scores = torch.arange(len(found)) / max(len(found), 1)
     return output

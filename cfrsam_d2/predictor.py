@@ -1,6 +1,6 @@
 """From one image to its nuclei: a config, trained weights, and a call.
 
-Letters: N nuclei, H×W px.
+N nuclei, H×W px.
 """
 
 import os
@@ -79,7 +79,7 @@ class NucleusPredictor:
         Returns:
             Instances of size (H, W) on the CPU: `pred_points` (N, 2) x, y in pixel-index units,
             `pred_classes` (N,) indices into `classes`, `scores` (N,) and, of the whole of CFR-SAM,
-            `pred_boxes` (N, 4) XYXY and `pred_masks` (N, H, W) bool.
+            `pred_boxes` (N, 4) XYXY and `pred_masks`, the N `BoxMasks`.
 
         Raises:
             UserError: the image cannot be read or is not such an image, or see

@@ -17,11 +17,11 @@ import numpy as np
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.files import png_bytes, write_bytes
-from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.apps.report import read_material
+from cfrsam_d2.apps.report import read_comparison
 from cfrsam_d2.apps.report.figures import comparison_picture, comparison_plots, find_images
 from cfrsam_d2.apps.report.plots import figure_file
+from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.files import png_bytes, write_bytes
 
 
 @exits_on_user_error
@@ -37,16 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.count < 1:
         raise UserError(f"--count is {args.count}: ask for 1 image or more")
-    material = read_material(args.folders, args.dataset)
+    comparison = read_comparison(args.folders, args.dataset)
     if args.images:
-        indices = find_images(material, args.images)
+        indices = find_images(comparison, args.images)
     else:
-        last = len(material.dataset.images) - 1
+        last = len(comparison.dataset.images) - 1
         indices = np.linspace(0, last, min(args.count, last + 1)).round().astype(int).tolist()
     try:
         args.output.mkdir(parents=True, exist_ok=True)
-        write_bytes(args.output / "nuclei.png", png_bytes(comparison_picture(material, indices)))
-        for name, figure in comparison_plots(material).items():
+        write_bytes(args.output / "nuclei.png", png_bytes(comparison_picture(comparison, indices)))
+        for name, figure in comparison_plots(comparison).items():
             for kind in ("svg", "pdf"):
                 write_bytes(args.output / f"{name}.{kind}", figure_file(figure, kind))
     except OSError as error:

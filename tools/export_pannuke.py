@@ -21,18 +21,18 @@ from tqdm import tqdm
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
+from cfrsam_d2.evaluation.nuclei import predicted_nuclei
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
 from cfrsam_d2.checkpoint.files import written_whole
-from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.data.converters.pannuke import pannuke_masks
 from cfrsam_d2.data.converters.pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES
-from cfrsam_d2.structures.rle import decode_mask
+from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config_for
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.evaluation.nuclei import predicted_nuclei
+from cfrsam_d2.structures.rle import decode_mask
 
 
 def load_pannuke_dataset(name: str) -> list[dict[str, Any]]:

@@ -5,30 +5,33 @@
         [--magnification M] [--resume] --config-file configs/cfrsam_b.yaml [KEY VALUE …]
 
 Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be read
-are listed at the end, and the exit status is 1. docs/prediction.md says what the files hold.
+or do not fit into memory are listed at the end, and the exit status is 1. docs/prediction.md
+describes the files.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
+from cfrsam_d2.data.image_files import InputImage, find_images
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.export import (
-    FORMATS,
-    ExportFolder,
-    Prediction,
-    find_images,
-    nuclei_from_instances,
-)
-from cfrsam_d2.data.image_files import InputImage
+from cfrsam_d2.export import FORMATS, ExportFolder, Prediction, best_first
 from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
+
+# Said by PyTorch of a GPU's memory, of the machine's (two ways), and by OpenCV.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "Insufficient memory",
+)
 
 
 def predict_images(
@@ -47,14 +50,32 @@ def predict_images(
         if folder.is_complete(image.name):
             continue
         try:
-            prediction = predict_image(predictor, image, magnification)
+            with memory_errors_named(image.path):
+                contents = folder.encode(predict_image(predictor, image, magnification))
         except UserError as error:
             failures[image.path] = str(error)
-        except (MemoryError, torch.cuda.OutOfMemoryError):
-            failures[image.path] = f"{image.path} does not fit into memory: cut it into tiles"
         else:
-            folder.write(image.name, prediction)
+            folder.write(image.name, contents)
     return failures
+
+
+@contextmanager
+def memory_errors_named(path: Path) -> Iterator[None]:
+    """
+    Raises:
+        UserError: the block ran out of memory, of the machine or of the GPU.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"{path} does not fit into memory: cut it into tiles") from None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is of Python's or NumPy's memory, or PyTorch's and OpenCV's words for it."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def predict_image(
@@ -62,9 +83,9 @@ def predict_image(
 ) -> Prediction:
     """Read an image and find its nuclei."""
     rgb = read_as_rgb(image.path)
-    nuclei = nuclei_from_instances(predictor(rgb, magnification))
+    instances = best_first(predictor(rgb, magnification))
     file_name = image.relative.as_posix()
-    return Prediction(file_name, rgb, nuclei, predictor.classes, predictor.colors)
+    return Prediction(file_name, rgb, instances, predictor.classes, predictor.colors)
 
 
 def check_formats(formats: Sequence[str]) -> None:

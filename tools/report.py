@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Write one HTML file about one or several runs: tables, plots, and pictures of what went wrong.
+"""Write one HTML file about one or several runs: tables, plots, and pictures of errors.
 
     python tools/report.py OUTPUT_DIR… [--dataset NAME] [--output report.html] [--images N]
 
 An OUTPUT_DIR is what train_net.py leaves after training or --eval-only; no model is run here. Of
 several runs, which must be evaluated on the same dataset, the first is what others are compared
-with. docs/report.md says what the parts mean.
+with. docs/report.md explains the parts.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from pathlib import Path
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.files import write_bytes
+from cfrsam_d2.apps.report import build_page, read_comparison
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.apps.report import build_page, read_material
+from cfrsam_d2.files import write_bytes
 
 
 @exits_on_user_error
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.images < 1:
         raise UserError(f"--images is {args.images}: ask for 1 image or more")
-    page = build_page(read_material(args.folders, args.dataset), args.images)
+    page = build_page(read_comparison(args.folders, args.dataset), args.images)
     output = args.output or args.folders[0] / "report.html"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw what a trained model predicts beside the ground truth: contours and points by class.
+"""Draw the predictions of a trained model beside the ground truth: contours and points by class.
 
     python tools/visualize_predictions.py --config-file configs/cfrsam_b.yaml [KEY VALUE …]
 

@@ -53,11 +53,11 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode, checkpoint: str = "") -
     """
     if not checkpoint:
         check_initial_weights(cfg)
-    if isinstance(model, PromptLearner) and not checkpoint:
-        _load_initial_stage1(model, cfg.MODEL.PROMPT_LEARNER)
-    elif isinstance(model, CFRSAM):
+    if isinstance(model, CFRSAM):  # which is a `PromptLearner`, too
         left_out = read_checkpoint(checkpoint).get("left_out", {}) if checkpoint else SOURCES
         _load_initial_stage2(model, cfg, {SOURCES[prefix] for prefix in left_out})
+    elif isinstance(model, PromptLearner) and not checkpoint:
+        _load_initial_stage1(model, cfg.MODEL.PROMPT_LEARNER)
 
 
 def build_trained_model(cfg: CfgNode) -> nn.Module:

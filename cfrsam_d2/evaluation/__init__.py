@@ -1,8 +1,9 @@
 """Scores of nuclei, in the order data meets them.
 
-`nuclei` (label maps, centroids, classes of an image) → `overlap` → `panoptic_quality`, `jaccard`;
-`detection` (centroids); `image_scores` (the record of an image) → `tables` (means) → `report`.
-All of these know numpy arrays alone; `evaluator` stands between them and Detectron2.
+`nucleus_maps` (label maps, centroids, classes of an image) → `overlap` → `panoptic_quality`,
+`jaccard`; `detection` (centroids); `image_scores` (the record of an image) → `tables` (means) →
+`writers`. All of these know NumPy arrays alone; `evaluator` stands between them and Detectron2, and
+`predictions` keeps the predicted nuclei themselves.
 """
 
 from .evaluator import NucleusEvaluator

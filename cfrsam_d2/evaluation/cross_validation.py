@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 
 from tabulate import tabulate
 
-from . import paper_scores as paper
+from . import paper_scores
 from .tables import Row
 
 Metrics = Mapping[str, Mapping[str, float | None]]  # a metrics.json
@@ -17,7 +17,7 @@ _DIGITS = {"table_1": 4, "table_2": 4, "table_3": 2, "table_4": 3}
 def paper_tables(
     model: str, masks: Sequence[Metrics], points: Sequence[Metrics]
 ) -> dict[str, list[Row]]:
-    """Average the splits and lay them out as the paper does. What is not known is None.
+    """Average the splits and lay them out as the paper does; unknown values are None.
 
     Args:
         model: "b" or "h", the one of the paper to compare with.
@@ -38,7 +38,7 @@ def paper_tables(
 
 
 def format_paper_tables(tables: Mapping[str, Sequence[Row]]) -> str:
-    """The tables as text, with as many digits as in the paper."""
+    """The tables as text, with as many digits as in the paper_scores."""
     return "\n\n".join(
         f"{name.replace('_', ' ').capitalize()}\n"
         + tabulate(rows, headers="keys", floatfmt=f".{_DIGITS[name]}f", missingval="-")
@@ -54,12 +54,12 @@ def _tissue_table(model: str, splits: Sequence[Metrics]) -> list[Row]:
             _mean(split["tissue_mpq"][tissue] for split in splits),
             of_models[model],
         )
-        for tissue, of_models in paper.TISSUES.items()
+        for tissue, of_models in paper_scores.TISSUES.items()
     ]
     average = [_mean(split["segmentation"][name] for split in splits) for name in ("bPQ", "mPQ")]
     std = [_std(row[name] for row in rows) for name in ("bPQ", "mPQ")]
-    rows.append(_tissue_row("Average", *average, paper.AVERAGE[model]))
-    rows.append(_tissue_row("Std", *std, paper.STD[model]))
+    rows.append(_tissue_row("Average", *average, paper_scores.AVERAGE[model]))
+    rows.append(_tissue_row("Std", *std, paper_scores.STD[model]))
     return rows
 
 
@@ -79,7 +79,7 @@ def _tissue_row(
 def _overall_table(model: str, splits: Sequence[Metrics]) -> list[Row]:
     here: Row = {"model": "here"}
     of_paper: Row = {"model": _paper_name(model)}
-    for name, (mean, std) in paper.OVERALL[model].items():
+    for name, (mean, std) in paper_scores.OVERALL[model].items():
         values = [split["segmentation"][name] for split in splits]
         here |= {name: _mean(values), f"{name} ±": _std(values)}
         of_paper |= {name: mean, f"{name} ±": std}
@@ -88,7 +88,7 @@ def _overall_table(model: str, splits: Sequence[Metrics]) -> list[Row]:
 
 def _detection_table(masks: Sequence[Metrics], points: Sequence[Metrics]) -> list[Row]:
     of_paper: Row = {"model": _paper_name("h")}
-    for name, scores in {"": paper.DETECTION, **paper.CLASSIFICATION}.items():
+    for name, scores in {"": paper_scores.DETECTION, **paper_scores.CLASSIFICATION}.items():
         of_paper |= zip(_score_columns(name), scores, strict=True)
     return [
         of_paper,
@@ -102,7 +102,7 @@ def _detection_row(model: str, splits: Sequence[Metrics]) -> Row:
     scores = ("P", "R", "F1")
     for column, score in zip(_score_columns(""), scores, strict=True):
         row[column] = _mean(split["detection"][score] for split in splits)
-    for name in paper.CLASSIFICATION:
+    for name in paper_scores.CLASSIFICATION:
         for column, score in zip(_score_columns(name), scores, strict=True):
             row[column] = _mean(split["classification"][f"{score}_{name}"] for split in splits)
     return row
@@ -116,7 +116,7 @@ def _score_columns(class_name: str) -> list[str]:
 def _class_table(splits: Sequence[Metrics]) -> list[Row]:
     here: Row = {"model": "here"}
     of_paper: Row = {"model": _paper_name("h")}
-    for name, pq in paper.CLASS_PQ.items():
+    for name, pq in paper_scores.CLASS_PQ.items():
         column = name[:1].upper()
         here[column] = _mean(split["class_pq"][name] for split in splits)
         of_paper[column] = pq
@@ -133,6 +133,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _std(values: Iterable[float | None]) -> float | None:
-    """Sample standard deviation, as in the paper."""
+    """Sample standard deviation, as in the paper_scores."""
     known = [value for value in values if value is not None]
     return stdev(known) if len(known) > 1 else None

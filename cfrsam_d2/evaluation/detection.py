@@ -1,6 +1,6 @@
 """Detection and classification of nuclei by their centroids (Table 3; HoVer-Net's scores).
 
-Letters: N ground-truth nuclei, M predicted nuclei, K classes. All counts live in one (K+1, K+1)
+N ground-truth nuclei, M predicted nuclei, K classes. All counts live in one (K+1, K+1)
 confusion matrix: rows are ground-truth classes, columns predicted classes, and the last row and
 column count nuclei left unpaired. Matrices of several images add up.
 """

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from ..structures.rle import mask_pixels
 from ..errors import UserError
+from ..structures.rle import decode_mask
 from .image_scores import ImageScores, score_detection, score_segmentation
-from .nuclei import Nuclei, ground_truth_nuclei, predicted_nuclei
-from .predictions import PREDICTIONS_NAME, nucleus_records, write_predictions
-from .writers import dataset_tables, format_tables, write_report
+from .nucleus_maps import NucleusMaps, ground_truth_maps, predicted_maps
+from .predictions import PREDICTIONS_NAME, prediction_records, write_predictions
 from .tables import summarize
+from .writers import dataset_tables, format_tables, write_scores
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class NucleusEvaluator(DatasetEvaluator):
 
     Attributes:
         scores: the records of the images that this rank has processed, by `image_id`.
-        predictions: likewise the annotations of `nucleus_records`, if there is a folder for them.
+        predictions: likewise their `prediction_records`, if there is a folder for them.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class NucleusEvaluator(DatasetEvaluator):
         """
         Args:
             dataset_name: registered name; its dicts hold the ground truth, its metadata
-                `thing_classes` and, for the order of the report, `tissues`.
+                `thing_classes` and, for the order of the tables, `tissues`.
             output_dir: folder for metrics.json, the CSV tables and predictions.json; None writes
                 nothing.
             distributed: collect the scores of all ranks on the first; False: this rank's alone.
@@ -76,8 +75,8 @@ class NucleusEvaluator(DatasetEvaluator):
 
         Args:
             inputs: the mapper's dicts, of which `image_id` is used.
-            outputs: one `{"instances": Instances}` an input, in the image's own size, with
-                `pred_classes` (N,), `scores` (N,), and `pred_masks` (N, H, W) bool or, without
+            outputs: one `{"instances": Instances}` per input, in the image's own size, with
+                `pred_classes` (N,), `scores` (N,), and `pred_masks` (`BoxMasks`) or, without
                 masks, `pred_points` (N, 2).
 
         Raises:
@@ -92,16 +91,9 @@ class NucleusEvaluator(DatasetEvaluator):
                 )
             image = self._images[image_id]
             instances = output["instances"].to("cpu")
-            masks = _mask_pixels(image, instances)
-            self.scores[image_id] = self._score(image, instances, masks)
+            self.scores[image_id] = self._score(image, instances)
             if self._output_dir is not None:
-                self.predictions[image_id] = nucleus_records(
-                    instances.pred_classes.numpy(),
-                    instances.scores.float().numpy(),
-                    instances.pred_points.float().numpy() if instances.has("pred_points") else None,
-                    masks,
-                    (image["height"], image["width"]),
-                )
+                self.predictions[image_id] = prediction_records(instances)
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
         """Average over the dataset, print the tables and write them.
@@ -127,7 +119,7 @@ class NucleusEvaluator(DatasetEvaluator):
         tables = dataset_tables(images, self._class_names, self._tissues)
         logger.info("%s:\n\n%s", self._dataset_name, format_tables(metrics, tables))
         if self._output_dir is not None:
-            write_report(self._output_dir, metrics, tables, images, self._class_names)
+            write_scores(self._output_dir, metrics, tables, images, self._class_names)
             path = self._output_dir / PREDICTIONS_NAME
             write_predictions(path, self._images.values(), predictions, self._class_names)
             logger.info("Tables and %s are in %s", PREDICTIONS_NAME, self._output_dir)
@@ -142,11 +134,9 @@ class NucleusEvaluator(DatasetEvaluator):
                 f"{missing[0]['image_id']!r}): run the model on the whole dataset"
             )
 
-    def _score(
-        self, image: dict[str, Any], instances: Instances, masks: list[np.ndarray] | None
-    ) -> ImageScores:
+    def _score(self, image: dict[str, Any], instances: Instances) -> ImageScores:
         num_classes = len(self._class_names)
-        gt, pred = self._ground_truth(image), self._prediction(image, instances, masks)
+        gt, pred = self._ground_truth(image), self._prediction(image, instances)
         magnification = image.get("magnification", 40)
         return ImageScores(
             image_id=image["image_id"],
@@ -156,18 +146,16 @@ class NucleusEvaluator(DatasetEvaluator):
             segmentation=None if pred.label_map is None else score_segmentation(gt, pred),
         )
 
-    def _ground_truth(self, image: dict[str, Any]) -> Nuclei:
+    def _ground_truth(self, image: dict[str, Any]) -> NucleusMaps:
         annotations = image["annotations"]
-        return ground_truth_nuclei(
-            [mask_pixels(nucleus["segmentation"]) for nucleus in annotations],
-            [nucleus["category_id"] for nucleus in annotations],
+        return ground_truth_maps(
+            [decode_mask(each["segmentation"]).indices(image["width"]) for each in annotations],
+            [each["category_id"] for each in annotations],
             (image["height"], image["width"]),
             len(self._class_names),
         )
 
-    def _prediction(
-        self, image: dict[str, Any], instances: Instances, masks: list[np.ndarray] | None
-    ) -> Nuclei:
+    def _prediction(self, image: dict[str, Any], instances: Instances) -> NucleusMaps:
         num_classes = len(self._class_names)
         classes = instances.pred_classes.numpy()
         if classes.size and classes.max() >= num_classes:
@@ -176,22 +164,13 @@ class NucleusEvaluator(DatasetEvaluator):
                 f"{num_classes} classes: set MODEL.PROMPT_LEARNER.NUM_CLASSES to {num_classes} and "
                 "use weights trained with it"
             )
-        if masks is None:
-            return Nuclei(instances.pred_points.float().numpy(), classes)
+        if not instances.has("pred_masks"):
+            return NucleusMaps(instances.pred_points.float().numpy(), classes)
+        masks, size = instances.pred_masks, (image["height"], image["width"])
+        if masks.image_size != size:
+            raise UserError(
+                f"masks of {masks.image_size} px for {image['file_name']} of {size} px: "
+                "predict in the size of the image"
+            )
         scores = instances.scores.float().numpy()
-        size = (image["height"], image["width"])
-        return predicted_nuclei(masks, classes, scores, size, num_classes)
-
-
-def _mask_pixels(image: dict[str, Any], instances: Instances) -> list[np.ndarray] | None:
-    """Return the indices of each mask's pixels in the flattened image; None without masks."""
-    if not instances.has("pred_masks"):
-        return None
-    size = (image["height"], image["width"])
-    masks = instances.pred_masks.numpy()
-    if masks.shape[1:] != size:
-        raise UserError(
-            f"masks of {masks.shape[1:]} px for {image['file_name']} of {size} px: "
-            "predict in the size of the image"
-        )
-    return [np.flatnonzero(mask) for mask in masks]
+        return predicted_maps(masks.indices(), classes, scores, size, num_classes)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .detection import confusion_of_pairs, radius_at
 from .jaccard import aji, aji_plus
-from .nuclei import Nuclei
+from .nucleus_maps import NucleusMaps
 from .overlap import measure_overlap
 from .panoptic_quality import PanopticQuality, panoptic_quality
 
@@ -67,7 +67,9 @@ class ImageScores:
     segmentation: SegmentationScores | None
 
 
-def score_detection(gt: Nuclei, pred: Nuclei, num_classes: int, magnification: float) -> np.ndarray:
+def score_detection(
+    gt: NucleusMaps, pred: NucleusMaps, num_classes: int, magnification: float
+) -> np.ndarray:
     """Return the (K+1, K+1) confusion matrix of centroids paired at this magnification."""
     return confusion_of_pairs(
         gt.points,
@@ -79,7 +81,7 @@ def score_detection(gt: Nuclei, pred: Nuclei, num_classes: int, magnification: f
     )
 
 
-def score_segmentation(gt: Nuclei, pred: Nuclei) -> SegmentationScores:
+def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores:
     """Compare two sets of label maps of one size.
 
     Raises:

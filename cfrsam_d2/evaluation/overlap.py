@@ -1,6 +1,6 @@
 """How much every ground-truth nucleus overlaps every predicted one, from one joint histogram.
 
-Letters: N ground-truth nuclei, M predicted nuclei, H×W px. A label map is (H, W) integers with 0
+N ground-truth nuclei, M predicted nuclei, H×W px. A label map is (H, W) integers with 0
 for background and one id per nucleus; ids need not be contiguous and no pixel need be background.
 """
 

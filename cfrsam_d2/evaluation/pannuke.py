@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import UserError
 from .image_scores import ImageScores, score_detection, score_segmentation
-from .nuclei import pannuke_nuclei
+from .nucleus_maps import pannuke_maps
 
 
 def score_pannuke_arrays(
@@ -44,7 +44,7 @@ def score_pannuke_arrays(
     num_classes = true_masks.shape[-1] - 1
     records = []
     for index, tissue in enumerate(types):
-        gt, pred = pannuke_nuclei(true_masks[index]), pannuke_nuclei(pred_masks[index])
+        gt, pred = pannuke_maps(true_masks[index]), pannuke_maps(pred_masks[index])
         records.append(
             ImageScores(
                 image_id=index,

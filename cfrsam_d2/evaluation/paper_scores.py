@@ -3,8 +3,7 @@
 From Tables 1 to 6 of "Adapting SAM to Nuclei Instance Segmentation and Classification via
 Cooperative Fine-Grained Refinement", in its order of rows and columns. Tables 1 to 4 are of
 PanNuke: means over the three splits. Tissues and classes are named as in this project's
-metrics.json. Tables 3 to 6 leave ViT-B out.
-At the end, the sizes and speeds that it reports.
+metrics.json. Tables 3 to 6 leave ViT-B out. At the end, the sizes and speeds that it reports.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,8 +97,8 @@ EFFICIENCY = {
 Metrics = Mapping[str, Mapping[str, float]]  # as in metrics.json
 
 
-def published_metrics(dataset_name: str) -> dict[str, Metrics]:
-    """What the paper reports about a dataset, in the groups of metrics.json.
+def paper_metrics(dataset_name: str) -> dict[str, Metrics]:
+    """The paper's scores on a dataset, in the groups of metrics.json.
 
     Args:
         dataset_name: registered; the folds of PanNuke have the means over its splits.

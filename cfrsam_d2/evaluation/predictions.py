@@ -1,19 +1,15 @@
-"""What was predicted, as one COCO-style JSON: whoever looks at it later needs no model.
-
-Letters: N nuclei, H×W px.
-"""
+"""Predictions of a dataset as one COCO-style JSON: whoever looks at them later needs no model."""
 
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from pycocotools import mask as mask_utils
+from detectron2.structures import Instances
 
-from ..files import write_bytes
-from ..structures.rle import encode_pixels
 from ..errors import UserError
+from ..files import write_bytes
+from ..structures.coco import coco_annotation
 
 PREDICTIONS_NAME = "predictions.json"
 
@@ -40,39 +36,31 @@ class Predictions(NamedTuple):
     images: dict[int | str, PredictedImage]
 
 
-def nucleus_records(
-    classes: np.ndarray,
-    scores: np.ndarray,
-    points: np.ndarray | None,
-    masks: Sequence[np.ndarray] | None,
-    size: tuple[int, int],
-) -> list[str]:
+def prediction_records(instances: Instances) -> list[str]:
     """The COCO annotations of an image as JSON texts, a fraction of the size of dicts.
 
     Args:
-        classes: (N,) contiguous ids.
-        scores: (N,) float32.
-        points: (N, 2) x, y in px, or None.
-        masks: N arrays of indices into the flattened image, or None; those without a pixel are no
-            nuclei.
-        size: H, W.
+        instances: on the CPU, with `pred_classes`, `scores`, and `pred_points`, `pred_masks` or
+            both. A mask without a pixel is no nucleus.
 
     Returns:
-        One text a nucleus, in their order; ids of annotation and image are still missing.
+        One text per nucleus, in their order; ids of annotation and image are still missing.
     """
+    masks = points = [None] * len(instances)
+    if instances.has("pred_points"):
+        points = [[round(value, 2) for value in each] for each in instances.pred_points.tolist()]
+    if instances.has("pred_masks"):
+        masks = instances.pred_masks
+    scores = instances.scores.float().numpy()
     records = []
-    for index, (category, score) in enumerate(zip(classes.tolist(), scores, strict=True)):
-        # As few digits as tell a float32 from its neighbours.
-        record: dict[str, Any] = {"category_id": category + 1, "score": float(str(score))}
-        if points is not None:
-            record["point"] = [round(value, 2) for value in points[index].tolist()]
-        if masks is not None:
-            if not masks[index].size:
-                continue
-            rle = encode_pixels(masks[index], *size)
-            record |= {"bbox": mask_utils.toBbox(rle).tolist(), "area": masks[index].size}
-            record |= {"segmentation": rle, "iscrowd": 0}
-        records.append(_JSON.encode(record))
+    for category, score, point, mask in zip(
+        instances.pred_classes.tolist(), scores, points, masks, strict=True
+    ):
+        if mask is None or mask.area:
+            # As few digits as tell a float32 from its neighbours.
+            score = float(str(score))
+            record = coco_annotation(mask, category, instances.image_size, point=point, score=score)
+            records.append(_JSON.encode(record))
     return records
 
 
@@ -87,7 +75,7 @@ def write_predictions(
     Args:
         path: of the file.
         images: the dataset's dicts.
-        records: of `nucleus_records`, by `image_id`.
+        records: of `prediction_records`, by `image_id`.
         class_names: names by index; category ids are index + 1.
     """
     image_records, annotations = [], []

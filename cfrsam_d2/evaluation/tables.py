@@ -24,7 +24,7 @@ def summarize(
     Args:
         images: at least one record; all with segmentation or none.
         class_names: K names.
-        tissues: names in the order of the report; others follow in the order of the images.
+        tissues: names in the order of the tables; others follow in the order of the images.
 
     Returns:
         "segmentation", "class_pq", "tissue_bpq", "tissue_mpq" (these four only if masks were
@@ -55,7 +55,7 @@ def has_segmentation(images: Sequence[ImageScores]) -> bool:
 
 
 def image_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
-    """One row an image."""
+    """One row per image."""
     rows = []
     for image in images:
         row = {"image_id": image.image_id, "file_name": image.file_name, "tissue": image.tissue}
@@ -73,7 +73,7 @@ def image_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> li
 
 
 def tissue_table(images: Sequence[ImageScores], tissues: Sequence[str] = ()) -> list[Row]:
-    """Image means of bPQ and mPQ, one row a tissue (Table 1 without its last two rows)."""
+    """Image means of bPQ and mPQ, one row per tissue (Table 1 without its last two rows)."""
     rows = []
     for tissue in dict.fromkeys([*tissues, *(image.tissue for image in images)]):
         scores = [image.segmentation for image in images if image.tissue == tissue]

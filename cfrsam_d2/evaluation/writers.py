@@ -1,4 +1,4 @@
-"""Tables on the screen and in the output folder: metrics.json and one CSV file a table."""
+"""Tables on the screen and in the output folder: metrics.json and one CSV file per table."""
 
 import csv
 import io
@@ -47,14 +47,14 @@ def format_tables(
     )
 
 
-def write_report(
+def write_scores(
     output_dir: Path,
     metrics: Mapping[str, Mapping[str, float]],
     tables: Mapping[str, list[Row]],
     images: Sequence[ImageScores],
     class_names: Sequence[str],
 ) -> None:
-    """Write metrics.json, a CSV file for every table, and images.csv with one row an image.
+    """Write metrics.json, a CSV file for every table, and images.csv with one row per image.
 
     NaN is null in JSON and an empty cell in CSV. Each file appears whole or not at all.
     """

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..structures.rle import encode_mask
-from .nuclei import Prediction
+from ..structures.coco import coco_annotation
+from .prediction import Prediction
 
 
 def coco_part(prediction: Prediction) -> dict[str, Any]:
@@ -16,19 +16,14 @@ def coco_part(prediction: Prediction) -> dict[str, Any]:
     Returns:
         `{"image": record, "annotations": records}`.
     """
-    height, width = prediction.image.shape[:2]
+    instances = prediction.instances
+    size = height, width = instances.image_size
+    columns = instances.pred_masks, instances.pred_classes.tolist(), instances.scores.tolist()
     return {
         "image": {"file_name": prediction.file_name, "height": height, "width": width},
         "annotations": [
-            {
-                "category_id": nucleus.category + 1,
-                "bbox": [nucleus.left, nucleus.top, *nucleus.mask.shape[::-1]],
-                "area": int(nucleus.mask.sum()),
-                "segmentation": encode_mask(nucleus.full_mask(height, width)),
-                "score": nucleus.score,
-                "iscrowd": 0,
-            }
-            for nucleus in prediction.nuclei
+            coco_annotation(mask, category, size, score=score)
+            for mask, category, score in zip(*columns, strict=True)
         ],
     }
 

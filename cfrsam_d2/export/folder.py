@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import write_bytes
 from ..errors import UserError
+from ..files import write_bytes
 from .coco import coco_part, merge_coco_parts
 from .geojson import feature_collection
 from .label_map import label_npy, label_tiff
-from .nuclei import Prediction
 from .overlay import overlay_png
+from .prediction import Prediction
 from .table import nucleus_table
 
 RECORD_NAME = "config.yaml"
@@ -73,18 +73,22 @@ class ExportFolder:
         """Whether an image has a result of every format."""
         return all(self._is_result(path) for path in self._paths(name))
 
-    def write(self, name: str, prediction: Prediction) -> None:
+    def encode(self, prediction: Prediction) -> list[bytes]:
+        """The contents of an image's files, one per format; with masks if one needs them."""
+        return [each.encode(prediction) for each in self._formats]
+
+    def write(self, name: str, contents: Sequence[bytes]) -> None:
         """Write the files of an image, in place of older ones.
 
         Args:
             name: what they begin with.
-            prediction: of the image; with masks if a format needs them.
+            contents: of `encode`.
 
         Raises:
             UserError: the folder cannot be written to.
         """
-        for path, each in zip(self._paths(name), self._formats, strict=True):
-            self._write(path, each.encode(prediction))
+        for path, content in zip(self._paths(name), contents, strict=True):
+            self._write(path, content)
 
     def finish(self, names: Iterable[str], classes: Sequence[str]) -> None:
         """Write nuclei.json, if COCO is among the formats, of those images that have results."""

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from .nuclei import PredictedNucleus, Prediction
+from ..structures.masks import BoxMask
 from .outlines import mask_polygons
+from .prediction import Prediction
 
 
 def feature_collection(prediction: Prediction) -> dict[str, Any]:
-    """One feature a nucleus, in px of the image from its upper left corner, y downwards.
+    """One feature per nucleus, in px of the image from its upper left corner, y downwards.
 
     The members of `properties` are QuPath's (since 0.4): `objectType`, `classification` with
     `name` and `color`, and `measurements` by name.
@@ -19,38 +20,50 @@ def feature_collection(prediction: Prediction) -> dict[str, Any]:
         A FeatureCollection. A nucleus is a Polygon that covers its pixels exactly, a MultiPolygon
         if it has several parts, or a Point if no masks are predicted.
     """
-    return {
-        "type": "FeatureCollection",
-        "features": [_feature(nucleus, prediction) for nucleus in prediction.nuclei],
-    }
+    instances = prediction.instances
+    nuclei = zip(
+        instances.pred_classes.tolist(),
+        instances.scores.tolist(),
+        instances.pred_points.tolist(),
+        instances.pred_masks if prediction.has_masks else [None] * len(instances),
+        strict=True,
+    )
+    features = [_feature(prediction, label, *each) for label, each in enumerate(nuclei, start=1)]
+    return {"type": "FeatureCollection", "features": features}
 
 
-def _feature(nucleus: PredictedNucleus, prediction: Prediction) -> dict[str, Any]:
-    measurements = {"label": nucleus.label, "score": nucleus.score}
-    if nucleus.mask is not None:
-        measurements["area px^2"] = int(nucleus.mask.sum())
+def _feature(
+    prediction: Prediction,
+    label: int,
+    category: int,
+    score: float,
+    point: tuple[float, float],
+    mask: BoxMask | None,
+) -> dict[str, Any]:
+    measurements = {"label": label, "score": score}
+    if mask is not None:
+        measurements["area px^2"] = mask.area
     return {
         "type": "Feature",
-        "geometry": _geometry(nucleus),
+        "geometry": _point(*point) if mask is None else _outlines(mask),
         "properties": {
             "objectType": "detection",
             "classification": {
-                "name": prediction.classes[nucleus.category],
-                "color": list(prediction.colors[nucleus.category]),
+                "name": prediction.classes[category],
+                "color": list(prediction.colors[category]),
             },
             "measurements": measurements,
         },
     }
 
 
-def _geometry(nucleus: PredictedNucleus) -> dict[str, Any]:
-    if nucleus.mask is None:
-        # Pixel-index units have their zero at the centre of the first pixel.
-        return {"type": "Point", "coordinates": [value + 0.5 for value in nucleus.centroid]}
-    polygons = [
-        [[[x + nucleus.left, y + nucleus.top] for x, y in ring] for ring in polygon]
-        for polygon in mask_polygons(nucleus.mask)
-    ]
+def _point(x: float, y: float) -> dict[str, Any]:
+    # Pixel-index units have their zero at the centre of the first pixel.
+    return {"type": "Point", "coordinates": [x + 0.5, y + 0.5]}
+
+
+def _outlines(mask: BoxMask) -> dict[str, Any]:
+    polygons = mask_polygons(mask)
     if len(polygons) == 1:
         return {"type": "Polygon", "coordinates": polygons[0]}
     return {"type": "MultiPolygon", "coordinates": polygons}

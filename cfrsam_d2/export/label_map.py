@@ -5,7 +5,7 @@ import io
 import numpy as np
 import tifffile
 
-from .nuclei import Prediction
+from .prediction import Prediction
 
 
 def label_map(prediction: Prediction) -> np.ndarray:
@@ -17,12 +17,7 @@ def label_map(prediction: Prediction) -> np.ndarray:
     Returns:
         (H, W) int32: 0 is background, other values are labels.
     """
-    labels = np.zeros(prediction.image.shape[:2], dtype=np.int32)
-    for nucleus in reversed(prediction.nuclei):
-        h, w = nucleus.mask.shape
-        box = labels[nucleus.top : nucleus.top + h, nucleus.left : nucleus.left + w]
-        box[nucleus.mask] = nucleus.label
-    return labels
+    return prediction.instances.pred_masks.label_map().numpy()
 
 
 def label_tiff(prediction: Prediction) -> bytes:

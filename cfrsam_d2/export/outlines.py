@@ -6,6 +6,8 @@ Coordinates: pixel edges; the first pixel of an image covers 0..1 in x and y.
 import cv2
 import numpy as np
 
+from ..structures.masks import BoxMask
+
 Ring = list[tuple[int, int]]  # closed: the last x, y is the first
 
 # Steps along a pixel's sides, the pixel on the side of the next step: above it to the right, right
@@ -14,24 +16,24 @@ _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 _Edge = tuple[int, int, int]  # from x, y, one of _STEPS
 
 
-def mask_polygons(mask: np.ndarray) -> list[list[Ring]]:
+def mask_polygons(mask: BoxMask) -> list[list[Ring]]:
     """Trace the parts of a mask; pixels that touch at a corner alone are of different parts.
 
     Every ring is simple, as geometry libraries want it: it touches neither itself nor another ring
     but in single points.
 
     Args:
-        mask: (H, W), non-zero inside.
+        mask: in its box.
 
     Returns:
-        One polygon a part, largest first: its outer ring, then its holes. As RFC 7946 (3.1.6) has
+        One polygon per part, largest first: its outer ring, then its holes. As RFC 7946 (3.1.6) has
         it, outer rings have positive area in x and y, holes negative. Only corners are vertices.
     """
     count, parts, stats, _ = cv2.connectedComponentsWithStats(
-        (mask != 0).astype(np.uint8), connectivity=4
+        mask.pixels.astype(np.uint8), connectivity=4
     )
     largest_first = sorted(range(1, count), key=lambda part: -stats[part, cv2.CC_STAT_AREA])
-    return [_trace_part(parts == part) for part in largest_first]
+    return [_trace_part(BoxMask(mask.left, mask.top, parts == part)) for part in largest_first]
 
 
 def signed_area(ring: Ring) -> float:
@@ -40,7 +42,7 @@ def signed_area(ring: Ring) -> float:
     return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
 
 
-def _trace_part(part: np.ndarray) -> list[Ring]:
+def _trace_part(part: BoxMask) -> list[Ring]:
     """The rings of a 4-connected part, the outer one first."""
     edges = _edges(part)
     left = dict(edges)  # unlike a set, always in the same order
@@ -67,15 +69,15 @@ def _trace_ring(first: _Edge, edges: dict[_Edge, None], left: dict[_Edge, None])
     return [*ring, ring[0]]
 
 
-def _edges(part: np.ndarray) -> dict[_Edge, None]:
+def _edges(part: BoxMask) -> dict[_Edge, None]:
     """All sides of pixels between the part and its outside."""
-    inside = np.pad(part, 1)
+    inside = np.pad(part.pixels, 1)
     edges: dict[_Edge, None] = {}
     # Of each side of a pixel: where its neighbour there is, and where the edge along it starts.
     sides = (((-1, 0), (0, 0)), ((0, 1), (1, 0)), ((1, 0), (1, 1)), ((0, -1), (0, 1)))
     for step, (neighbour, (dx, dy)) in enumerate(sides):
         outside = ~np.roll(inside, (-neighbour[0], -neighbour[1]), axis=(0, 1))
         rows, columns = np.nonzero(inside & outside)
-        xs, ys = columns - 1 + dx, rows - 1 + dy
+        xs, ys = columns + part.left - 1 + dx, rows + part.top - 1 + dy
         edges |= dict.fromkeys((x, y, step) for x, y in zip(xs.tolist(), ys.tolist(), strict=True))
     return edges

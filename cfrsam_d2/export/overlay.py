@@ -7,7 +7,7 @@ import numpy as np
 from ..files import png_bytes
 from ..visualization.drawing import draw_instances, upscaling_factor
 from ..visualization.layout import LegendItem, side_by_side
-from .nuclei import Prediction
+from .prediction import Prediction
 
 
 def draw_overlay(prediction: Prediction) -> np.ndarray:
@@ -19,14 +19,12 @@ def draw_overlay(prediction: Prediction) -> np.ndarray:
     Returns:
         (height, width, 3) uint8 RGB, larger than a small image.
     """
-    height, width = prediction.image.shape[:2]
-    nuclei = prediction.nuclei
-    classes = [nucleus.category for nucleus in nuclei]
-    has_masks = any(nucleus.mask is not None for nucleus in nuclei)
-    masks = (nucleus.full_mask(height, width) for nucleus in nuclei) if has_masks else None
-    points = None if has_masks else np.array([nucleus.centroid for nucleus in nuclei])
-    scale = upscaling_factor(height, width)
-    drawn = draw_instances(prediction.image, masks, classes, points, prediction.colors, scale)
+    image, instances = prediction.image, prediction.instances
+    masks = instances.pred_masks if prediction.has_masks else None
+    points = None if prediction.has_masks else instances.pred_points.numpy()
+    classes = instances.pred_classes.tolist()
+    scale = upscaling_factor(*image.shape[:2])
+    drawn = draw_instances(image, masks, classes, points, prediction.colors, scale)
     counts = Counter(classes)
     legend = [
         LegendItem(tuple(color), f"{name} {counts[index]}")

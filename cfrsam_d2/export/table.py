@@ -3,27 +3,31 @@
 import csv
 import io
 
-from .nuclei import Prediction
+from .prediction import Prediction
 
 COLUMNS = ("label", "class", "score", "x", "y", "area")
 
 
 def nucleus_table(prediction: Prediction) -> str:
-    """One row a nucleus, best score first, under a row of column names.
+    """One row per nucleus, best score first, under a row of column names.
 
     Args:
         prediction: of one image.
 
     Returns:
         CSV text. x and y are the centroid in pixel-index units (the centre of the first pixel is
-        0, 0), area is in px and empty where points alone are predicted.
+        0, 0), area is in px; where points alone are predicted, x and y are the point's and area is
+        empty.
     """
+    instances = prediction.instances
+    centers, areas = instances.pred_points, [""] * len(instances)
+    if prediction.has_masks:
+        centers, areas = instances.pred_masks.centroids(), instances.pred_masks.areas().tolist()
+    columns = (instances.pred_classes.tolist(), instances.scores.tolist(), centers.tolist(), areas)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for nucleus in prediction.nuclei:
-        x, y = nucleus.centroid
-        area = "" if nucleus.mask is None else int(nucleus.mask.sum())
-        name = prediction.classes[nucleus.category]
-        writer.writerow((nucleus.label, name, f"{nucleus.score:.6f}", f"{x:.3f}", f"{y:.3f}", area))
+    for label, (category, score, (x, y), area) in enumerate(zip(*columns, strict=True), start=1):
+        name = prediction.classes[category]
+        writer.writerow((label, name, f"{score:.6f}", f"{x:.3f}", f"{y:.3f}", area))
     return text.getvalue()

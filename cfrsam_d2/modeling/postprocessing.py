@@ -5,11 +5,8 @@ N nuclei, H×W px.
 
 from typing import Any
 
-import torch.nn.functional as F
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
 from torch import Tensor
-
-from .boxes import mask_boxes
 
 
 def rescale_to_input(instances: Instances, model_input: dict[str, Any]) -> Instances:
@@ -17,7 +14,7 @@ def rescale_to_input(instances: Instances, model_input: dict[str, Any]) -> Insta
 
     Args:
         instances: of the size that the model saw, with `pred_points` and perhaps `pred_masks`
-            (N, H, W), whose tight boxes are `pred_boxes`.
+            (`BoxMasks`) and their `pred_boxes`.
         model_input: "height" and "width" in px; without them the size stays.
 
     Returns:
@@ -32,10 +29,9 @@ def rescale_to_input(instances: Instances, model_input: dict[str, Any]) -> Insta
     rescaled.pred_points = rescale_points(instances.pred_points, (height, width), size)
     if not instances.has("pred_masks"):
         return rescaled
-    rescaled.pred_masks = rescale_masks(instances.pred_masks, size)
-    rescaled = rescaled[rescaled.pred_masks.flatten(1).any(dim=1)]
-    rescaled.pred_boxes = Boxes(mask_boxes(rescaled.pred_masks).float())
-    return rescaled
+    rescaled.pred_masks = instances.pred_masks.rescaled(size)
+    rescaled.pred_boxes = rescaled.pred_masks.get_bounding_boxes()
+    return rescaled[rescaled.pred_masks.nonempty()]
 
 
 def rescale_points(points: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
@@ -46,15 +42,3 @@ def rescale_points(points: Tensor, old_size: tuple[int, int], new_size: tuple[in
     old = points.new_tensor(old_size[::-1])
     new = points.new_tensor(new_size[::-1])
     return ((points + 0.5) * (new / old) - 0.5).clamp(min=0).minimum(new - 1)
-
-
-def rescale_masks(masks: Tensor, new_size: tuple[int, int]) -> Tensor:
-    """Resample (N, H, W) bool masks to (height, width), as the masks of training are.
-
-    They are taken one by one, so that N frames of floating point need not be held.
-    """
-    rescaled = masks.new_zeros(len(masks), *new_size)
-    for old, new in zip(masks, rescaled, strict=True):
-        pixels = old[None, None].float()
-        new[:] = F.interpolate(pixels, new_size, mode="bilinear", antialias=True)[0, 0] > 0.5
-    return rescaled

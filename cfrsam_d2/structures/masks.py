@@ -110,7 +110,10 @@ class BoxMasks:
 
     @classmethod
     def from_frames(
-        cls, frames: Tensor, image_size: tuple[int, int] | None = None, corners: Tensor | None = None
+        cls,
+        frames: Tensor,
+        image_size: tuple[int, int] | None = None,
+        corners: Tensor | None = None,
     ) -> "BoxMasks":
         """Cut masks to the smallest boxes that hold them; without a pixel, to a box of 0×0 px.
 
@@ -193,10 +196,7 @@ class BoxMasks:
 
     def indices(self) -> list[np.ndarray]:
         """Each mask's pixels as indices into the flattened image, rising."""
-        owner, x, y = self._inside()
-        of_mask = torch.bincount(owner, minlength=len(self)).tolist()
-        flat = (y * self.image_size[1] + x).cpu()
-        return [each.numpy() for each in flat.split(of_mask)] if of_mask else []
+        return [mask.indices(self.image_size[1]) for mask in self]
 
     def label_map(self, order: Tensor | None = None) -> Tensor:
         """Paint all masks into one map.

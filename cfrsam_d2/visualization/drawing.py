@@ -1,12 +1,14 @@
 """Nuclei drawn onto their image: contours by class and points.
 
-Letters: N nuclei, H×W image px, s the integer upscaling factor, P vertices of an outline.
+N nuclei, H×W image px, s the integer upscaling factor, P vertices of an outline.
 """
 
 from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
+
+from ..structures.masks import BoxMask
 
 RGB = tuple[int, int, int]
 
@@ -27,7 +29,7 @@ def upscaling_factor(height: int, width: int) -> int:
 
 def draw_instances(
     image: np.ndarray,
-    masks: Iterable[np.ndarray] | None,
+    masks: Iterable[BoxMask] | None,
     classes: Sequence[int],
     points: np.ndarray | None,
     colors: Sequence[RGB],
@@ -39,12 +41,11 @@ def draw_instances(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        masks: N masks (H, W), non-zero inside the nucleus, read once and one at a time; None
-            draws points alone.
+        masks: N masks, read once; None draws points alone.
         classes: N class numbers, indices into `colors`.
         points: (N, 2) x, y in pixel-index units (the centre of the first pixel is 0, 0); None
             draws contours alone.
-        colors: one RGB triple a class.
+        colors: one RGB triple per class.
         scale: integer upscaling factor s, at least 1.
 
     Returns:
@@ -64,24 +65,20 @@ def draw_instances(
     return canvas
 
 
-def mask_outlines(mask: np.ndarray, scale: int) -> list[np.ndarray]:
+def mask_outlines(mask: BoxMask, scale: int) -> list[np.ndarray]:
     """The smooth closed outlines of a mask's parts and holes in the upscaled image.
 
     Args:
-        mask: (H, W), non-zero inside.
+        mask: in its box.
         scale: integer upscaling factor.
 
     Returns:
         One (P, 1, 2) int32 array of x, y in upscaled px for each part or hole; [] if empty.
     """
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    if width == 0:
-        return []
     # A pixel of margin, outside the image too, so that linear interpolation rounds the corners.
-    crop = mask[y : y + height, x : x + width].astype(np.float32)
-    crop = cv2.copyMakeBorder(crop, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    fine = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    offset = (scale * (x - 1), scale * (y - 1))
+    pixels = np.pad(mask.pixels, 1).astype(np.float32)
+    fine = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    offset = (scale * (mask.left - 1), scale * (mask.top - 1))
     found = cv2.findContours(
         (fine >= 0.5).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=offset
     )

@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, as papers compare methods: a row a method, a column an image."""
+"""Pictures in rows and columns, as papers compare methods: a row per method, a column per image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ def picture_grid(
 
     Args:
         rows: panels (H, W, 3) uint8 RGB of each row by its title; in a column all are of one size.
-        columns: titles, one a column. Too long titles are shortened in their middle.
+        columns: titles, one per column. Too long titles are shortened in their middle.
         legend: items below the panels.
 
     Returns:

@@ -51,7 +51,7 @@ def side_by_side(
 
     Args:
         panels: (H, W, 3) uint8 RGB, all of one size.
-        titles: one a panel.
+        titles: one per panel.
         legend: items in order, on as many lines as they need.
         caption: one line.
 

@@ -1,31 +1,22 @@
 """Dataset dicts and predictions as pictures, and the files that these go to.
 
-Letters: N nuclei, H×W image px.
+N nuclei, H×W image px.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
+from ..errors import UserError
 from ..files import write_png
 from ..structures.rle import decode_mask
-from ..errors import UserError
-from .drawing import draw_instances, upscaling_factor
+from .drawing import RGB, draw_instances, upscaling_factor
 from .layout import LegendItem, side_by_side
-
-
-class Nuclei(NamedTuple):
-    """What is drawn of an image's nuclei; `masks` (H, W) are None where there are points alone."""
-
-    masks: Iterable[np.ndarray] | None
-    classes: Sequence[int]
-    points: np.ndarray  # (N, 2) x, y
 
 
 def choose_images(dataset_name: str, count: int) -> list[dict[str, Any]]:
@@ -70,18 +61,18 @@ def draw_picture(
         (height, width, 3) uint8 RGB.
     """
     metadata = MetadataCatalog.get(dataset_name)
+    colors, annotations = metadata.thing_colors, dataset_dict["annotations"]
     panels = {
-        "image": Nuclei((), (), np.empty((0, 2))),
-        "ground truth": _ground_truth(dataset_dict["annotations"]),
+        "image": draw_instances(image, None, [], None, colors, upscaling_factor(*image.shape[:2])),
+        "ground truth": _draw_annotations(image, annotations, colors),
     }
+    classes = [[nucleus["category_id"] for nucleus in annotations]]
     if prediction is not None:
-        panels["prediction"] = _predicted(prediction)
-    scale = upscaling_factor(*image.shape[:2])
-    drawn = [draw_instances(image, *each, metadata.thing_colors, scale) for each in panels.values()]
-    nuclei = list(panels.values())[1:]
-    legend = _legend(metadata.thing_classes, metadata.thing_colors, nuclei)
+        panels["prediction"] = _draw_prediction(image, prediction.to("cpu"), colors)
+        classes.append(prediction.pred_classes.tolist())
+    legend = _legend(metadata.thing_classes, colors, classes)
     name, tissue = Path(dataset_dict["file_name"]).name, dataset_dict.get("tissue", "unknown")
-    return side_by_side(drawn, list(panels), legend, f"{name} · {tissue}")
+    return side_by_side(list(panels.values()), list(panels), legend, f"{name} · {tissue}")
 
 
 def write_picture(folder: Path, dataset_dict: dict[str, Any], picture: np.ndarray) -> None:
@@ -96,41 +87,46 @@ def write_picture(folder: Path, dataset_dict: dict[str, Any], picture: np.ndarra
         UserError: the folder cannot be written to.
     """
     name = f"{dataset_dict['image_id']}_{Path(dataset_dict['file_name']).stem}.png"
-    partial = folder / f".{name}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_png(partial, picture)
-        os.replace(partial, folder / name)
+        write_png(folder / name, picture)
     except OSError as error:
         raise UserError(
             f"cannot write in {folder} ({error.strerror}): let --output name another folder"
         ) from None
 
 
-def _ground_truth(annotations: Sequence[dict[str, Any]]) -> Nuclei:
-    return Nuclei(
-        (decode_mask(nucleus["segmentation"]) for nucleus in annotations),
+def _draw_annotations(
+    image: np.ndarray, annotations: Sequence[dict[str, Any]], colors: Sequence[RGB]
+) -> np.ndarray:
+    return draw_instances(
+        image,
+        [decode_mask(nucleus["segmentation"]) for nucleus in annotations],
         [nucleus["category_id"] for nucleus in annotations],
         np.array([nucleus["point"] for nucleus in annotations]).reshape(-1, 2),
+        colors,
+        upscaling_factor(*image.shape[:2]),
     )
 
 
-def _predicted(instances: Instances) -> Nuclei:
-    instances = instances.to("cpu")
-    return Nuclei(
-        instances.pred_masks.numpy() if instances.has("pred_masks") else None,
+def _draw_prediction(image: np.ndarray, instances: Instances, colors: Sequence[RGB]) -> np.ndarray:
+    return draw_instances(
+        image,
+        instances.pred_masks if instances.has("pred_masks") else None,
         instances.pred_classes.tolist(),
         instances.pred_points.float().numpy(),
+        colors,
+        upscaling_factor(*image.shape[:2]),
     )
 
 
 def _legend(
-    classes: Sequence[str], colors: Sequence[Sequence[int]], panels: Sequence[Nuclei]
+    names: Sequence[str], colors: Sequence[RGB], classes_of_panels: Sequence[Sequence[int]]
 ) -> list[LegendItem]:
     """Every class, also of no nucleus, with its nuclei in the panels of truth and prediction."""
-    counts = [Counter(nuclei.classes) for nuclei in panels]
+    counts = [Counter(classes) for classes in classes_of_panels]
     items = []
-    for index, (name, color) in enumerate(zip(classes, colors, strict=True)):
+    for index, (name, color) in enumerate(zip(names, colors, strict=True)):
         numbers = " / ".join(str(of_panel[index]) for of_panel in counts)
         items.append(LegendItem(tuple(color), f"{name} {numbers}"))
     return items

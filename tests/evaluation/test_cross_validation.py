@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
-from cfrsam_d2.evaluation import paper
+from cfrsam_d2.evaluation import paper_scores
 from cfrsam_d2.evaluation.cross_validation import format_paper_tables, paper_tables
 
 TISSUES = [name.replace("-", "_") for name in PANNUKE_TISSUES]
@@ -106,8 +106,8 @@ def test_a_single_split_has_no_deviation() -> None:
 
 @pytest.mark.parametrize("model", ["b", "h"])
 def test_the_papers_last_rows_follow_from_its_tissues(model: str) -> None:
-    assert list(paper.TISSUES) == TISSUES
+    assert list(paper_scores.TISSUES) == TISSUES
     for index in (0, 1):
-        values = [of_models[model][index] for of_models in paper.TISSUES.values()]
-        assert fmean(values) == pytest.approx(paper.AVERAGE[model][index], abs=1e-4)
-        assert stdev(values) == pytest.approx(paper.STD[model][index], abs=1e-4)
+        values = [of_models[model][index] for of_models in paper_scores.TISSUES.values()]
+        assert fmean(values) == pytest.approx(paper_scores.AVERAGE[model][index], abs=1e-4)
+        assert stdev(values) == pytest.approx(paper_scores.STD[model][index], abs=1e-4)

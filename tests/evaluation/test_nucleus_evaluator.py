@@ -15,13 +15,13 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import print_csv_format
 from detectron2.structures import Instances
-from known_shapes import rectangles
 
 from cfrsam_d2.data.coco import load_nucleus_json
-from cfrsam_d2.structures.rle import decode_mask, encode_mask
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.evaluation import NucleusEvaluator, evaluator
 from cfrsam_d2.evaluation.predictions import read_predictions
+from cfrsam_d2.structures.masks import BoxMask, BoxMasks
+from cfrsam_d2.structures.rle import decode_mask, encode_mask
 
 NAME = "evaluator_test"
 SIZE = (30, 40)
@@ -31,7 +31,7 @@ BOXES = [(0, 0, 10, 10), (10, 20, 20, 30)]  # y0, x0, y1, x1: 100 px each
 def image(image_id: int | str, classes: list[int], tissue: str | None = "Colon") -> dict[str, Any]:
     """One nucleus a class, in the places of BOXES."""
     annotations = [
-        {"segmentation": encode_mask(rectangles(box, size=SIZE)), "category_id": class_id}
+        {"segmentation": encode_mask(_rectangle(box), *SIZE), "category_id": class_id}
         for box, class_id in zip(BOXES, classes, strict=False)
     ]
     fields = {"file_name": f"{image_id}.png", "image_id": image_id, "magnification": 40}
@@ -40,15 +40,19 @@ def image(image_id: int | str, classes: list[int], tissue: str | None = "Colon")
     return {**fields, "height": SIZE[0], "width": SIZE[1], "annotations": annotations}
 
 
+def _rectangle(box: tuple[int, int, int, int]) -> BoxMask:
+    y0, x0, y1, x1 = box
+    return BoxMask(x0, y0, np.ones((y1 - y0, x1 - x0), dtype=bool))
+
+
 def prediction(
     boxes: list[tuple[int, int, int, int]],
     classes: list[int],
     scores: list[float] | None = None,
     size: tuple[int, int] = SIZE,
 ) -> dict[str, Instances]:
-    masks = [torch.from_numpy(rectangles(box, size=size) > 0) for box in boxes]
     instances = Instances(size)
-    instances.pred_masks = torch.stack(masks) if masks else torch.zeros(0, *size, dtype=torch.bool)
+    instances.pred_masks = BoxMasks.from_box_masks([_rectangle(box) for box in boxes], size)
     instances.pred_points = torch.zeros(len(boxes), 2)  # masks go before points
     instances.pred_classes = torch.tensor(classes, dtype=torch.int64)
     instances.scores = torch.tensor(scores or [0.9] * len(boxes))
@@ -207,8 +211,8 @@ def test_predictions_are_kept_as_they_are(tmp_path: Path):
     assert first["point"] == [4.12, 4.5]
     assert (first["bbox"], first["area"]) == ([0, 0, 10, 10], 100)
     for nucleus, box in ((first, overlapping[0]), (second, overlapping[1])):
-        whole = rectangles(box, size=SIZE) > 0
-        np.testing.assert_array_equal(decode_mask(nucleus["segmentation"]), whole)
+        whole = decode_mask(nucleus["segmentation"]).frame(*SIZE)
+        np.testing.assert_array_equal(whole, _rectangle(box).frame(*SIZE))
 
 
 def test_predictions_are_coco_instances(tmp_path: Path):

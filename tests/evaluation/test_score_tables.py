@@ -11,8 +11,8 @@ from known_shapes import record
 
 from cfrsam_d2.evaluation.image_scores import ImageScores
 from cfrsam_d2.evaluation.panoptic_quality import PanopticQuality
-from cfrsam_d2.evaluation.writers import dataset_tables, format_tables, write_report
 from cfrsam_d2.evaluation.tables import image_table, summarize, tissue_table
+from cfrsam_d2.evaluation.writers import dataset_tables, format_tables, write_scores
 
 NOTHING = PanopticQuality(0, 0, 0, 0.0)
 FREE = PanopticQuality(0, 3, 0, 0.0)  # false positives where the ground truth is empty
@@ -116,7 +116,7 @@ def test_image_rows(images: list[ImageScores]):
 def test_files_hold_every_number_and_no_nan(images: list[ImageScores], tmp_path: Path):
     metrics = summarize(images, CLASSES)
     tables = dataset_tables(images, CLASSES, ())
-    write_report(tmp_path / "new", metrics, tables, images, CLASSES)
+    write_scores(tmp_path / "new", metrics, tables, images, CLASSES)
     names = {path.name for path in (tmp_path / "new").iterdir()}
     assert names == {"metrics.json", "tissues.csv", "classes.csv", "detection.csv", "images.csv"}
     stored = json.loads((tmp_path / "new/metrics.json").read_text())

@@ -5,7 +5,8 @@ import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances
 
-from cfrsam_d2.export import Prediction, nuclei_from_instances
+from cfrsam_d2.export import Prediction, best_first
+from cfrsam_d2.structures.masks import BoxMask, BoxMasks
 
 SIZE = (40, 48)  # H, W in px
 CLASSES = ["round", "long", "odd"]
@@ -65,7 +66,8 @@ def instances(
         scores=torch.tensor(scores, dtype=torch.float32),
     )
     if with_masks:
-        result.pred_masks = torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, *SIZE))
+        boxed = [BoxMask.of_frame(mask) for mask in masks]
+        result.pred_masks = BoxMasks.from_box_masks(boxed, SIZE)
         result.pred_boxes = Boxes(torch.zeros(len(masks), 4))
     return result
 
@@ -74,5 +76,5 @@ def prediction(
     masks: list[np.ndarray], scores: list[float] | None = None, *, with_masks: bool = True
 ) -> Prediction:
     image = np.full((*SIZE, 3), 200, dtype=np.uint8)
-    nuclei = nuclei_from_instances(instances(masks, scores, with_masks=with_masks))
-    return Prediction("slide/tile.png", image, nuclei, CLASSES, COLORS)
+    found = best_first(instances(masks, scores, with_masks=with_masks))
+    return Prediction("slide/tile.png", image, found, CLASSES, COLORS)

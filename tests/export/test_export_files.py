@@ -13,26 +13,22 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from cfrsam_d2.data.coco import load_nucleus_json
-from cfrsam_d2.structures.rle import decode_mask
-from cfrsam_d2.export import nuclei_from_instances
+from cfrsam_d2.export import best_first
 from cfrsam_d2.export.coco import coco_part, merge_coco_parts
 from cfrsam_d2.export.label_map import label_map, label_npy, label_tiff
 from cfrsam_d2.export.overlay import draw_overlay, overlay_png
 from cfrsam_d2.export.table import COLUMNS, nucleus_table
+from cfrsam_d2.structures.rle import decode_mask
 
 LEFT, RIGHT = disc(14, 20, 8), disc(24, 20, 8)  # they overlap
 
 
 def test_nuclei_are_numbered_by_score() -> None:
-    nuclei = nuclei_from_instances(instances([LEFT, RIGHT, SHAPES["ring"]], [0.5, 0.75, 0.5]))
-    assert [(each.label, each.category, each.score) for each in nuclei] == [
-        (1, 1, 0.75),
-        (2, 0, 0.5),
-        (3, 2, 0.5),
-    ]
-    assert [each.centroid for each in nuclei] == [(24, 20), (14, 20), (20, 18)]
-    assert nuclei[1].mask.shape == (17, 17)
-    np.testing.assert_array_equal(nuclei[1].full_mask(*SIZE), LEFT)
+    ordered = best_first(instances([LEFT, RIGHT, SHAPES["ring"]], [0.5, 0.75, 0.5]))
+    assert ordered.scores.tolist() == [0.75, 0.5, 0.5]
+    assert ordered.pred_classes.tolist() == [1, 0, 2]
+    for mask, expected in zip(ordered.pred_masks, (RIGHT, LEFT, SHAPES["ring"]), strict=True):
+        np.testing.assert_array_equal(mask.frame(*SIZE), expected)
 
 
 @pytest.mark.parametrize("scores", [[0.5, 0.75], [0.75, 0.5]])
@@ -102,7 +98,7 @@ def test_coco_reads_back(tmp_path: Path) -> None:
     images = load_nucleus_json(file, tmp_path)
     assert [len(image["annotations"]) for image in images] == [0, len(masks), 1]
     nucleus = images[2]["annotations"][0]
-    np.testing.assert_array_equal(decode_mask(nucleus["segmentation"]), LEFT)
+    np.testing.assert_array_equal(decode_mask(nucleus["segmentation"]).frame(*SIZE), LEFT)
     assert images[1]["file_name"] == str(tmp_path / "slide" / "tile.png")
 
 

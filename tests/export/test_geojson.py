@@ -12,6 +12,7 @@ from shapely.geometry import shape
 
 from cfrsam_d2.export.geojson import feature_collection
 from cfrsam_d2.export.outlines import mask_polygons, signed_area
+from cfrsam_d2.structures.masks import BoxMask
 
 
 def rasterized(geometry: dict[str, Any]) -> np.ndarray:
@@ -71,10 +72,10 @@ def test_parts_and_holes(name: str, kind: str, num_rings: list[int]) -> None:
 
 
 def test_one_pixel_is_its_square() -> None:
-    (polygon,) = mask_polygons(np.ones((1, 1)))
-    assert polygon == [[(1, 0), (1, 1), (0, 1), (0, 0), (1, 0)]]
+    (polygon,) = mask_polygons(BoxMask(3, 7, np.ones((1, 1), dtype=bool)))
+    assert polygon == [[(4, 7), (4, 8), (3, 8), (3, 7), (4, 7)]]
     assert signed_area(polygon[0]) == 1
-    assert mask_polygons(np.zeros((3, 3))) == []
+    assert mask_polygons(BoxMask(3, 7, np.zeros((3, 3), dtype=bool))) == []
 
 
 def test_a_library_reads_the_collection() -> None:

@@ -1,26 +1,15 @@
-"""The command's bad input, and that its name hides no module of Python's."""
+"""The command's bad input, said in one sentence."""
 
-import importlib.util
-import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = str(ROOT / "configs" / "quickstart" / "cfrsam.yaml")
+from tools import annotate
 
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    path = ROOT / "tools" / "inspect.py" / "__main__.py"
-    spec = importlib.util.spec_from_file_location("inspect_tool", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +22,6 @@ def tool() -> ModuleType:
     ],
 )
 def test_bad_input_is_one_sentence(
-    tool: ModuleType,
     arguments: list[str],
     message: str,
     tmp_path: Path,
@@ -42,7 +30,7 @@ def test_bad_input_is_one_sentence(
     pytest.importorskip("gradio")
     cv2.imwrite(str(tmp_path / "tile.png"), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(SystemExit) as stop:
-        tool.main([str(tmp_path / "tile.png"), "--config-file", CONFIG, *arguments])
+        annotate.main([str(tmp_path / "tile.png"), "--config-file", CONFIG, *arguments])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
@@ -56,7 +44,6 @@ def test_bad_input_is_one_sentence(
     ],
 )
 def test_the_image_is_one_and_is_not_overwritten(
-    tool: ModuleType,
     image: str,
     output: str,
     message: str,
@@ -68,7 +55,7 @@ def test_the_image_is_one_and_is_not_overwritten(
     for name in ("tile.tiff", "other.png"):
         cv2.imwrite(str(tmp_path / "in" / name), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(SystemExit) as stop:
-        tool.main(
+        annotate.main(
             [str(tmp_path / image), "--config-file", CONFIG, "--output", str(tmp_path / output)]
         )
     assert stop.value.code == 2
@@ -76,26 +63,12 @@ def test_the_image_is_one_and_is_not_overwritten(
 
 
 def test_without_gradio_it_says_how_to_get_it(
-    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "cfrsam_d2.apps.annotate.page", raising=False)
     with pytest.raises(SystemExit):
-        tool.main(["tile.png", "--config-file", CONFIG])
-    assert "error: Gradio is not installed: run `pip install 'cfrsam_d2[inspect]'`" in (
+        annotate.main(["tile.png", "--config-file", CONFIG])
+    assert "error: Gradio is not installed: run `pip install 'cfrsam_d2[annotate]'`" in (
         capsys.readouterr().err
     )
-
-
-def test_scripts_beside_it_find_pythons_own_inspect() -> None:
-    script = (
-        "import sys; sys.path.insert(0, 'tools'); import inspect; print(inspect.signature(print))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.startswith("(*args"), done.stderr
-
-
-def test_python_runs_the_folder() -> None:
-    command = [sys.executable, "tools/inspect.py", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "python tools/inspect.py IMAGE" in done.stdout, done.stderr

@@ -15,7 +15,11 @@ from torch import nn
 
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold
-from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
+from cfrsam_d2.data.converters.pannuke_layout import (
+    PANNUKE_CLASSES,
+    PANNUKE_TISSUES,
+    find_pannuke_fold,
+)
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
 from cfrsam_d2.errors import UserError

@@ -22,6 +22,7 @@ from torch import nn
 from cfrsam_d2.data.coco import load_nucleus_json
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
 from cfrsam_d2.engine import load_config
+from cfrsam_d2.structures.masks import BoxMasks
 from cfrsam_d2.structures.rle import decode_mask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,11 +49,11 @@ class DarkParts(nn.Module):
         (image,) = (each["image"] for each in batched_inputs)
         dark = (image[0].numpy() <= DARK).astype(np.uint8)
         count, parts, stats, centroids = cv2.connectedComponentsWithStats(dark)
-        masks = np.array([parts == part for part in range(1, count)], dtype=bool)
+        frames = torch.from_numpy(parts) == torch.arange(1, count)[:, None, None]
         area = torch.from_numpy(stats[1:, cv2.CC_STAT_AREA]).float()
         nuclei = Instances(
             dark.shape,
-            pred_masks=torch.from_numpy(masks.reshape(-1, *dark.shape)),
+            pred_masks=BoxMasks.from_frames(frames),
             pred_points=torch.from_numpy(centroids[1:]).float(),
             pred_classes=torch.arange(count - 1) % 3,
             scores=area / area.sum(),
@@ -137,7 +138,9 @@ def test_all_files_hold_the_nuclei(inputs: Path, run: Callable[..., Path]) -> No
             polygon = shapely.geometry.shape(feature.geometry)
             assert_iou(shapely.contains_xy(polygon, x, y), labels == label)
             segmentation = coco["annotations"][label - 1]["segmentation"]
-            np.testing.assert_array_equal(decode_mask(segmentation), labels == label)
+            np.testing.assert_array_equal(
+                decode_mask(segmentation).frame(*labels.shape), labels == label
+            )
             assert rows[label - 1].endswith(f",{(labels == label).sum()}")
             name_of_class = feature.properties["classification"]["name"]
             assert rows[label - 1].startswith(f"{label},{name_of_class},")
@@ -168,6 +171,48 @@ def test_unreadable_files_are_listed_and_the_others_written(
         "tile.png",
     ]
     assert not (tmp_path / "out" / "cut.csv").exists()
+
+
+def test_an_image_that_does_not_fit_into_memory_is_listed_and_the_others_written(
+    inputs: Path,
+    run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forward = DarkParts.forward
+    of_machine = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: "
+    for error in (
+        MemoryError("Unable to allocate 25.0 GiB for an array"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 25.00 GiB."),
+        RuntimeError(f"{of_machine}can't allocate memory: you tried to allocate 25 bytes."),
+        RuntimeError(f"{of_machine}not enough memory: you tried to allocate 25 bytes."),
+        cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 25 bytes"),
+    ):
+
+        def too_large(model: DarkParts, batched_inputs: list[dict[str, Any]], error=error) -> list:
+            if batched_inputs[0]["width"] > 300:
+                raise error
+            return forward(model, batched_inputs)
+
+        monkeypatch.setattr(DarkParts, "forward", too_large)
+        with pytest.raises(SystemExit) as stop:
+            run(inputs, "--formats", "csv")
+        assert stop.value.code == 1
+        printed = capsys.readouterr()
+        assert "Results of 2 images are in" in printed.out
+        message = f"{inputs / 'deep' / 'scan.tif'} does not fit into memory: cut it into tiles"
+        assert printed.err.splitlines()[-1] == message
+
+
+def test_a_defect_ends_the_run(
+    inputs: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(DarkParts, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run(inputs)
 
 
 def test_resume_predicts_what_is_not_complete(inputs: Path, run: Callable[..., Path]) -> None:

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
+from cfrsam_d2.structures.masks import BoxMask
 from cfrsam_d2.visualization.drawing import draw_instances, mask_outlines, upscaling_factor
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
-def square(side: int, top: int, left: int, size: int) -> np.ndarray:
-    mask = np.zeros((side, side), dtype=bool)
-    mask[top : top + size, left : left + size] = True
-    return mask
+def square(top: int, left: int, size: int) -> BoxMask:
+    return BoxMask(left, top, np.ones((size, size), dtype=bool))
 
 
 def has_color(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
@@ -20,16 +19,16 @@ def has_color(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
 
 def test_contours_follow_the_masks_in_the_colour_of_the_class():
     image = np.full((40, 40, 3), 200, dtype=np.uint8)
-    masks = [square(40, 5, 5, 10), square(40, 20, 22, 12)]
+    masks = [square(5, 5, 10), square(20, 22, 12)]
     picture = draw_instances(image, masks, [1, 0], None, [RED, BLUE], scale=4)
     assert picture.shape == (160, 160, 3)
     assert (image == 200).all()
     for color, mask in ((BLUE, masks[0]), (RED, masks[1])):
         rows, columns = np.nonzero(has_color(picture, color))
-        inside_rows, inside_columns = np.nonzero(mask)
-        for drawn, inside in ((rows, inside_rows), (columns, inside_columns)):
-            assert drawn.min() == pytest.approx(4 * inside.min(), abs=3)
-            assert drawn.max() == pytest.approx(4 * inside.max() + 3, abs=3)
+        x0, y0, x1, y1 = mask.box
+        for drawn, start, end in ((rows, y0, y1), (columns, x0, x1)):
+            assert drawn.min() == pytest.approx(4 * start, abs=3)
+            assert drawn.max() == pytest.approx(4 * end - 1, abs=3)
     centre = picture[4 * 10, 4 * 10]  # of the first nucleus: nothing is filled
     assert (centre == 200).all()
 
@@ -46,12 +45,12 @@ def test_nothing_to_draw_leaves_the_image():
     image = np.full((8, 8, 3), 7, dtype=np.uint8)
     picture = draw_instances(image, [], [], np.empty((0, 2)), [RED], scale=2)
     assert (picture == 7).all()
-    assert mask_outlines(np.zeros((8, 8), dtype=bool), 2) == []
+    assert mask_outlines(BoxMask(0, 0, np.zeros((0, 0), dtype=bool)), 2) == []
 
 
 def test_a_mask_with_a_hole_has_two_outlines():
-    mask = square(30, 5, 5, 20)
-    mask[12:18, 12:18] = False
+    mask = square(5, 5, 20)
+    mask.pixels[7:13, 7:13] = False
     assert len(mask_outlines(mask, 3)) == 2
 
 

@@ -1,5 +1,5 @@
-"""Look at one image and change its prompts by hand."""
+"""The nuclei of one image, added and removed by hand: `session` without a page, `page` with one."""
 
-from .session import InspectionSession
+from .session import AnnotationSession
 
-__all__ = ["InspectionSession"]
+__all__ = ["AnnotationSession"]

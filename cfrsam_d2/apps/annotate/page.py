@@ -1,4 +1,4 @@
-"""The page of an `InspectionSession`, made with Gradio, for browsers of this machine alone."""
+"""The page of an `AnnotationSession`, made with Gradio, for browsers of this machine alone."""
 
 import os
 from collections import Counter
@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import UserError
 from ...export import ExportFolder
 from ...visualization.drawing import draw_instances, upscaling_factor
-from .session import InspectionSession
+from .session import AnnotationSession
 
 FORMATS = ("geojson", "csv", "tiff", "overlay")
 AS_NEAREST = "as the nearest nucleus"
@@ -24,15 +24,15 @@ CACHE_SECONDS = (60, 600)
 _FONT = ("system-ui", "sans-serif")
 
 
-class InspectionPage:
-    """What the page shows and does.
+class AnnotationPage:
+    """The picture of the nuclei, and the buttons beside it."""
 
-    Args:
-        session: whose nuclei are shown.
-        output: folder that exported files go to.
-    """
-
-    def __init__(self, session: InspectionSession, output: Path) -> None:
+    def __init__(self, session: AnnotationSession, output: Path) -> None:
+        """
+        Args:
+            session: whose nuclei are shown.
+            output: folder that exported files go to.
+        """
         self.session = session
         self.output = output
         self.scale = upscaling_factor(*session.image.shape[:2])
@@ -139,9 +139,9 @@ class InspectionPage:
         session, nuclei = self.session, self.session.nuclei
         return draw_instances(
             session.image,
-            [each.mask for each in nuclei],
-            [each.category for each in nuclei],
-            np.array([each.point for each in nuclei]).reshape(-1, 2),
+            nuclei.pred_masks,
+            nuclei.pred_classes.tolist(),
+            nuclei.pred_points.numpy(),
             session.colors,
             self.scale,
         )
@@ -151,7 +151,7 @@ class InspectionPage:
 
     def legend(self) -> str:
         """Classes with their colours and how many nuclei they have, as HTML."""
-        counts = Counter(each.category for each in self.session.nuclei)
+        counts = Counter(self.session.nuclei.pred_classes.tolist())
         items = [
             f'<li><span style="display:inline-block;width:.8em;height:.8em;margin-right:.5em;'
             f'border:1px solid #141414;background:rgb{tuple(color)}"></span>'
@@ -168,7 +168,7 @@ class InspectionPage:
         folder = ExportFolder(self.output, FORMATS)
         try:
             folder.start(self.session.config + "# nuclei edited by hand\n", resume=False)
-            folder.write(name, self.session.prediction())
+            folder.write(name, folder.encode(self.session.prediction()))
         except UserError as error:
             return f"Not exported: {error}."
         return f"Wrote {len(self.session.nuclei)} nuclei: {self.output}/{name}.geojson and others."

@@ -1,11 +1,12 @@
 """One HTML page about runs, in the order data meets them.
 
-`run` reads output folders; `pairing` (an image's nuclei, side by side) → `analysis` (of a dataset)
-and `bootstrap` compute; `plots`, `tables`, `picture` and `gallery` make the parts, the `…_sections`
-put them together, and `page` is the whole. No model is run.
+`run` reads output folders, `comparison` puts runs side by side; `pairing` (the nuclei of an image)
+→ `error_analysis` (of a dataset) → `breakdowns`, and `bootstrap`, compute; `plots`, `tables`,
+`picture` and `gallery` make the parts, the `…_sections` put them together, and `page` is the whole.
+No model is run.
 """
 
-from .comparison import read_material
+from .comparison import read_comparison
 from .page import build_page
 
-__all__ = ["build_page", "read_material"]
+__all__ = ["build_page", "read_comparison"]

@@ -1,6 +1,6 @@
 """Is one run better than another, or were the images kind to it? Paired bootstrap over images.
 
-Letters: B images, R resamples, K classes. A resample is a row of weights: how often each image was
+B images, R resamples, K classes. A resample is a row of weights: how often each image was
 drawn. A statistic takes weights (R, B) and gives (R,) values; weights of one give what is reported.
 """
 

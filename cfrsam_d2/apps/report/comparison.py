@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""Runs on one dataset, side by side: all that a report is made of."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...evaluation.detection import detection_scores
-from .error_analysis import Analysis, Outlines, analyze
+from .error_analysis import ErrorAnalysis, Outlines, analyze_errors
 from .run import Dataset, Run, read_runs
 
 
-class Material(NamedTuple):
+class Comparison(NamedTuple):
     """Runs that were evaluated on one dataset.
 
     Attributes:
@@ -22,16 +22,16 @@ class Material(NamedTuple):
 
     dataset: Dataset
     runs: Sequence[Run]
-    analyses: Sequence[Analysis]
+    analyses: Sequence[ErrorAnalysis]
 
     @property
-    def with_masks(self) -> list[tuple[Run, Analysis]]:
+    def with_masks(self) -> list[tuple[Run, ErrorAnalysis]]:
         """The runs that predict masks."""
         pairs = zip(self.runs, self.analyses, strict=True)
         return [(run, analysis) for run, analysis in pairs if run.has_masks]
 
     def of_masks(self, make: Callable[[Run, Outlines], Any]) -> dict[str, Any]:
-        """What is made of each run's masks, by its name; None of a run without masks."""
+        """Something made of each run's masks, by its name; None of a run without masks."""
         pairs = zip(self.runs, self.analyses, strict=True)
         return {
             run.name: make(run, analysis.outlines) if run.has_masks else None
@@ -49,7 +49,7 @@ class Material(NamedTuple):
         ]
 
 
-def read_material(folders: Sequence[Path], dataset_name: str | None = None) -> Material:
+def read_comparison(folders: Sequence[Path], dataset_name: str | None = None) -> Comparison:
     """Read runs and compare their predictions with the ground truth.
 
     Args:
@@ -61,7 +61,7 @@ def read_material(folders: Sequence[Path], dataset_name: str | None = None) -> M
     """
     dataset, runs = read_runs(folders, dataset_name)
     analyses = [
-        analyze(
+        analyze_errors(
             dataset.images,
             [image.nuclei for image in run.predictions],
             len(dataset.class_names),
@@ -69,4 +69,4 @@ def read_material(folders: Sequence[Path], dataset_name: str | None = None) -> M
         )
         for run in runs
     ]
-    return Material(dataset, runs, analyses)
+    return Comparison(dataset, runs, analyses)

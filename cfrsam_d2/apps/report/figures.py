@@ -7,34 +7,37 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...data.image import read_rgb
-from ...structures.rle import decode_mask
 from ...errors import UserError
+from ...structures.rle import decode_mask
 from ...visualization.drawing import draw_instances
 from ...visualization.grid import picture_grid
 from ...visualization.layout import LegendItem
+from .comparison import Comparison
 from .gallery import file_name
-from .comparison import Material
 from .plot_sections import calibration_figures, distribution_figures, size_figures
 
 _TARGET_SIDE = 512  # px of a panel; an image that is larger stays as it is
 
 
-def comparison_picture(material: Material, indices: Sequence[int]) -> np.ndarray:
+def comparison_picture(comparison: Comparison, indices: Sequence[int]) -> np.ndarray:
     """Rows are the images, the ground truth and the runs; columns are images of the dataset.
 
     Args:
-        material: of the runs.
+        comparison: of the runs.
         indices: positions of the images.
 
     Returns:
         (height, width, 3) uint8 RGB.
     """
-    dataset = material.dataset
+    dataset = comparison.dataset
     images = [dataset.images[index] for index in indices]
     rows = {
         "image": [[] for _ in indices],
         "ground truth": [image["annotations"] for image in images],
-        **{run.name: [run.predictions[index].nuclei for index in indices] for run in material.runs},
+        **{
+            run.name: [run.predictions[index].nuclei for index in indices]
+            for run in comparison.runs
+        },
     }
     pixels = [read_rgb(image["file_name"]) for image in images]
     panels = {
@@ -48,25 +51,25 @@ def comparison_picture(material: Material, indices: Sequence[int]) -> np.ndarray
     return picture_grid(panels, [file_name(image) for image in images], legend)
 
 
-def comparison_plots(material: Material) -> dict[str, Figure]:
+def comparison_plots(comparison: Comparison) -> dict[str, Figure]:
     """The plots of the report that compare runs, by a name for their files."""
-    figures = distribution_figures(material)
-    if material.with_masks:
-        figures += [*size_figures(material), *calibration_figures(material)]
+    figures = distribution_figures(comparison)
+    if comparison.with_masks:
+        figures += [*size_figures(comparison), *calibration_figures(comparison)]
     return {figure.axes[0].get_title().lower().replace(" ", "_"): figure for figure in figures}
 
 
-def find_images(material: Material, names: Sequence[str]) -> list[int]:
+def find_images(comparison: Comparison, names: Sequence[str]) -> list[int]:
     """The positions of images by their file names, without folders.
 
     Raises:
         UserError: there is no such image.
     """
-    positions = {file_name(image): index for index, image in enumerate(material.dataset.images)}
+    positions = {file_name(image): index for index, image in enumerate(comparison.dataset.images)}
     for name in names:
         if name not in positions:
             raise UserError(
-                f"--images has {name!r}, which {material.dataset.name} has not: take file names "
+                f"--images has {name!r}, which {comparison.dataset.name} has not: take file names "
                 f"such as {next(iter(positions))}"
             )
     return [positions[name] for name in names]

@@ -1,4 +1,4 @@
-"""Which images and nuclei are shown, and their pictures."""
+"""The choice of images and nuclei that are shown, and their pictures."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -115,7 +115,7 @@ def error_examples(
         run: whose errors they are.
         kind: one of ERRORS.
         places: the nuclei.
-        key: what the keys of the pictures begin with.
+        key: prefix of the pictures' keys.
     """
     return [
         _example(dataset, run, kind, place, f"{key}-{number}")

@@ -3,29 +3,29 @@
 import html
 from pathlib import Path
 
-from .comparison import Material
+from .comparison import Comparison
 from .picture_sections import errors, images
 from .plot_sections import calibration, distribution, size_and_density, training
 from .score_sections import classes, differences, scores
 
 
-def build_page(material: Material, num_images: int) -> str:
+def build_page(comparison: Comparison, num_images: int) -> str:
     """Write all sections that have something to say, with links to them at the top.
 
     Args:
-        material: of the report.
+        comparison: of the report.
         num_images: in the gallery of best, median and worst.
     """
     all_sections = {
-        "Scores": scores(material),
-        "Differences": differences(material),
-        "Training": training(material),
-        "Scores of images": distribution(material),
-        "Size and density": size_and_density(material),
-        "Classes": classes(material),
-        "Predicted IoU": calibration(material),
-        "Images": images(material, num_images),
-        "Errors": errors(material),
+        "Scores": scores(comparison),
+        "Differences": differences(comparison),
+        "Training": training(comparison),
+        "Scores of images": distribution(comparison),
+        "Size and density": size_and_density(comparison),
+        "Classes": classes(comparison),
+        "Predicted IoU": calibration(comparison),
+        "Images": images(comparison, num_images),
+        "Errors": errors(comparison),
     }
     sections = {title: content for title, content in all_sections.items() if content}
     links = "".join(f'<li><a href="#{_id(title)}">{title}</a></li>' for title in sections)
@@ -34,7 +34,7 @@ def build_page(material: Material, num_images: int) -> str:
         f'<h2 id="{_id(title)}-title">{title}</h2>{content}</section>'
         for title, content in sections.items()
     )
-    name = html.escape(material.dataset.name)
+    name = html.escape(comparison.dataset.name)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -45,14 +45,14 @@ def build_page(material: Material, num_images: int) -> str:
 <title>Nuclei of {name}</title>
 <style>
 {_file("page.css")}
-{_class_styles(material)}
+{_class_styles(comparison)}
 </style>
 </head>
 <body data-view="2">
 <a class="skip" href="#main">Skip to the scores</a>
 <header>
 <h1>Nuclei of {name}</h1>
-<p>{_summary(material)}</p>
+<p>{_summary(comparison)}</p>
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
 <main id="main">
@@ -71,22 +71,22 @@ def _file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _summary(material: Material) -> str:
-    images = material.dataset.images
+def _summary(comparison: Comparison) -> str:
+    images = comparison.dataset.images
     nuclei = sum(len(image["annotations"]) for image in images)
-    runs = ", ".join(f"<strong>{html.escape(run.name)}</strong>" for run in material.runs)
+    runs = ", ".join(f"<strong>{html.escape(run.name)}</strong>" for run in comparison.runs)
     return f"{len(images):,} images with {nuclei:,} nuclei. {runs}"
 
 
-def _class_styles(material: Material) -> str:
+def _class_styles(comparison: Comparison) -> str:
     """The colour of each class, and which layer of the images is seen in which view."""
     colors = "".join(
         f".c{index}{{--class:rgb{color};stroke:var(--halo,var(--class))}}"
-        for index, color in enumerate(material.dataset.colors)
+        for index, color in enumerate(comparison.dataset.colors)
     )
     views = "".join(
         f'[data-view="{index}"] .images [data-layer="{index}"]{{display:inline}}'
-        for index in range(1, len(material.runs) + 2)
+        for index in range(1, len(comparison.runs) + 2)
     )
     return colors + views
 

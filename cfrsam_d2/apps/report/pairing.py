@@ -1,6 +1,6 @@
-"""Which predicted nuclei belong to which ground-truth nuclei, and what went wrong between them.
+"""Pairs of predicted and ground-truth nuclei, and the errors among them.
 
-Letters: N ground-truth nuclei, M predicted nuclei, K classes. Nuclei are those of the label maps
+N ground-truth nuclei, M predicted nuclei, K classes. Nuclei are those of the label maps
 that are scored: what a map does not show, because others cover it, is not counted.
 """
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...evaluation.nuclei import Nuclei
+from ...evaluation.nucleus_maps import NucleusMaps
 from ...evaluation.overlap import Overlap, measure_overlap
 
-# What may happen to a nucleus, and whether it is one of the ground truth or a predicted one.
-ERRORS = {"missed": "gt", "invented": "pred", "merged": "pred", "split": "gt"}
+# Whether the nuclei of an error are of the ground truth or predicted.
+ERRORS = {"missed": "gt", "false positive": "pred", "merged": "pred", "split": "gt"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,18 @@ class Pairing:
 
     @property
     def matched(self) -> np.ndarray:
-        """(N, M) bool: IoU > 0.5, as in panoptic quality; at most one a nucleus."""
+        """(N, M) bool: IoU > 0.5, as in panoptic quality; at most one per nucleus."""
         return 2 * self.overlap.intersections > self.overlap.unions
+
+    @property
+    def errors(self) -> dict[str, np.ndarray]:
+        """Of each kind of ERRORS which nuclei, (N,) or (M,) bool."""
+        return {
+            "missed": self.missed,
+            "false positive": self.false_positive,
+            "merged": self.merged,
+            "split": self.split,
+        }
 
     @property
     def missed(self) -> np.ndarray:
@@ -48,7 +58,7 @@ class Pairing:
         return ~(self._covers | self._inside).any(axis=1)
 
     @property
-    def invented(self) -> np.ndarray:
+    def false_positive(self) -> np.ndarray:
         """(M,) bool: the prediction covers no nucleus and lies in none."""
         return ~(self._covers | self._inside).any(axis=0)
 
@@ -73,7 +83,7 @@ class Pairing:
         return 2 * self.overlap.intersections >= self.overlap.pred_areas
 
 
-def pair_nuclei(gt: Nuclei, pred: Nuclei) -> Pairing:
+def pair_nuclei(gt: NucleusMaps, pred: NucleusMaps) -> Pairing:
     """Compare the label maps of an image, whose ids are positions in its lists of nuclei plus 1."""
     return Pairing(
         _ids(gt.label_map) - 1,

@@ -1,6 +1,6 @@
-"""An image with contours as one SVG: the pixels once, and over them a layer for every opinion.
+"""An image with contours as one SVG: the pixels once, and over them its layers.
 
-Letters: H×W px, s the units of the SVG for a px.
+H×W px, s units of the SVG per px.
 """
 
 import base64
@@ -27,11 +27,11 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in px
 
 
 class Layer(NamedTuple):
-    """What is drawn over the image.
+    """The nuclei that are drawn over the image.
 
     Attributes:
         name: "ground truth" or that of a run.
-        paths: the `d` of an SVG path for every class that has nuclei, by class.
+        paths: the `d` of one SVG path per class that has nuclei, by class.
         is_points: the nuclei are points.
     """
 
@@ -41,7 +41,7 @@ class Layer(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What the page shows of an image.
+    """An image of the page.
 
     Attributes:
         key: no two pictures of a page have the same; letters, digits and hyphens.

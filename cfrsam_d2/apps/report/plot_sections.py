@@ -1,6 +1,6 @@
 """Sections of plots: training, scores of images, size and density, predicted IoU.
 
-A section takes the material and gives HTML, or "" where it has nothing to say.
+A section takes the comparison and gives HTML, or "" where it has nothing to say.
 """
 
 import html
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ...evaluation.tables import Row
 from . import plots, tables
-from .error_analysis import calibration_error, calibration_table, density_table, size_table
-from .comparison import Material
+from .breakdowns import calibration_error, calibration_table, density_table, size_table
+from .comparison import Comparison
 from .run import Run
 
 _DENSITY_AREA = 10_000  # px
@@ -21,35 +21,35 @@ _SCORES_OF_IMAGES = ("bPQ", "mPQ", "AJI")
 TablesOfRuns = Mapping[str, Sequence[Row] | None]  # None: a run without masks
 
 
-def training(material: Material) -> str:
+def training(comparison: Comparison) -> str:
     """Losses, learning rate and validation score."""
-    return _plots(_training_figures(material.runs))
+    return _plots(_training_figures(comparison.runs))
 
 
-def distribution(material: Material) -> str:
+def distribution(comparison: Comparison) -> str:
     """How many images have which score."""
-    return _plots(distribution_figures(material))
+    return _plots(distribution_figures(comparison))
 
 
-def size_and_density(material: Material) -> str:
+def size_and_density(comparison: Comparison) -> str:
     """Scores against the size of nuclei and against how many there are."""
-    if not material.with_masks:
+    if not comparison.with_masks:
         return ""
-    numbers = [(f"By size, {name}", rows) for name, rows in _size_tables(material).items()]
-    numbers += [(f"By density, {name}", rows) for name, rows in _density_tables(material).items()]
+    numbers = [(f"By size, {name}", rows) for name, rows in _size_tables(comparison).items()]
+    numbers += [(f"By density, {name}", rows) for name, rows in _density_tables(comparison).items()]
     return (
         "<p>Found is the share of ground-truth nuclei with a match (IoU above 0.5), IoU the mean "
         "over matches. Points stand for equally many ground-truth nuclei, or images.</p>"
-        + _plots(size_figures(material))
+        + _plots(size_figures(comparison))
         + _numbers(numbers)
     )
 
 
-def calibration(material: Material) -> str:
+def calibration(comparison: Comparison) -> str:
     """Predicted against actual IoU."""
-    if not material.with_masks:
+    if not comparison.with_masks:
         return ""
-    rows_of_runs = _calibration_tables(material)
+    rows_of_runs = _calibration_tables(comparison)
     errors = "; ".join(
         f"{html.escape(name)}: <strong>{tables.number(calibration_error(rows), 3)}</strong>"
         for name, rows in rows_of_runs.items()
@@ -59,30 +59,30 @@ def calibration(material: Material) -> str:
         "<p>A prediction's score is the IoU that the model expects; the actual one is the largest "
         "with a ground-truth nucleus. On the diagonal both agree. Expected calibration error: "
         f"{errors}.</p>"
-        + _plots(calibration_figures(material))
+        + _plots(calibration_figures(comparison))
         + _numbers((f"By predicted IoU, {name}", rows) for name, rows in rows_of_runs.items())
     )
 
 
-def distribution_figures(material: Material) -> list[Figure]:
+def distribution_figures(comparison: Comparison) -> list[Figure]:
     """Histograms of the scores of images."""
-    if not material.with_masks:
-        name, values = material.image_scores
-        of_runs = {run.name: each for run, each in zip(material.runs, values, strict=True)}
+    if not comparison.with_masks:
+        name, values = comparison.image_scores
+        of_runs = {run.name: each for run, each in zip(comparison.runs, values, strict=True)}
         return [plots.histogram(f"{name} of images", name, of_runs)]
     return [
         plots.histogram(
             f"{name} of images",
             name,
-            {run.name: run.image_scores.get(name) for run in material.runs},
+            {run.name: run.image_scores.get(name) for run in comparison.runs},
         )
         for name in _SCORES_OF_IMAGES
     ]
 
 
-def size_figures(material: Material) -> list[Figure]:
+def size_figures(comparison: Comparison) -> list[Figure]:
     """Scores by size and by density; at least one run must have masks."""
-    sizes, densities = _size_tables(material), _density_tables(material)
+    sizes, densities = _size_tables(comparison), _density_tables(comparison)
     by_density = plots.line_plot(
         "bPQ by density",
         f"nuclei in {_DENSITY_AREA:,} px of the image",
@@ -97,9 +97,9 @@ def size_figures(material: Material) -> list[Figure]:
     return [*by_size, by_density]
 
 
-def calibration_figures(material: Material) -> list[Figure]:
+def calibration_figures(comparison: Comparison) -> list[Figure]:
     """Predicted IoU against actual IoU, and its distribution; a run must have masks."""
-    rows_of_runs = _calibration_tables(material)
+    rows_of_runs = _calibration_tables(comparison)
     return [plots.calibration_plot(rows_of_runs), plots.score_bars(rows_of_runs)]
 
 
@@ -120,22 +120,22 @@ def _curve(run: Run, name: str) -> plots.Curve | None:
     return tuple(np.array(sorted(values.items())).T) if values else None
 
 
-def _size_tables(material: Material) -> TablesOfRuns:
-    return material.of_masks(lambda run, outlines: size_table(outlines))
+def _size_tables(comparison: Comparison) -> TablesOfRuns:
+    return comparison.of_masks(lambda run, outlines: size_table(outlines))
 
 
-def _density_tables(material: Material) -> TablesOfRuns:
+def _density_tables(comparison: Comparison) -> TablesOfRuns:
     densities = np.array(
         [
             _DENSITY_AREA * len(image["annotations"]) / (image["height"] * image["width"])
-            for image in material.dataset.images
+            for image in comparison.dataset.images
         ]
     )
-    return material.of_masks(lambda run, _: density_table(densities, run.image_scores["bPQ"]))
+    return comparison.of_masks(lambda run, _: density_table(densities, run.image_scores["bPQ"]))
 
 
-def _calibration_tables(material: Material) -> TablesOfRuns:
-    return material.of_masks(
+def _calibration_tables(comparison: Comparison) -> TablesOfRuns:
+    return comparison.of_masks(
         lambda run, outlines: calibration_table(outlines.scores, outlines.ious)
     )
 

@@ -1,4 +1,4 @@
-"""What the output folder of a run says about it. Nothing is computed here, no model is run."""
+"""A run as its output folder has it. Nothing is computed here, no model is run."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ class Run:
     """A training or evaluation, as it is found in its OUTPUT_DIR.
 
     Attributes:
-        name: what the report calls it.
+        name: of the run in the report.
         folder: OUTPUT_DIR.
         metrics: the groups of `inference/<dataset>/metrics.json`.
         image_scores: columns of `images.csv` by name, (B,) float, in the order of the dataset; NaN

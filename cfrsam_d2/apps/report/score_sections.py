@@ -1,21 +1,21 @@
 """Sections of tables: scores, differences between runs, confusion of classes.
 
-A section takes the material and gives HTML, or "" where it has nothing to say.
+A section takes the comparison and gives HTML, or "" where it has nothing to say.
 """
 
 from collections.abc import Mapping, Sequence
 
-from ...evaluation.paper_scores import published_metrics
+from ...evaluation.paper_scores import paper_metrics
 from . import bootstrap, tables
-from .error_analysis import Analysis
-from .comparison import Material
+from .comparison import Comparison
+from .error_analysis import ErrorAnalysis
 from .run import Run
 
 
-def scores(material: Material) -> str:
+def scores(comparison: Comparison) -> str:
     """Tables of metrics.json, the paper's numbers beside them."""
-    ours = {run.name: run.metrics for run in material.runs}
-    paper = published_metrics(material.dataset.name)
+    ours = {run.name: run.metrics for run in comparison.runs}
+    paper = paper_metrics(comparison.dataset.name)
     content = ""
     groups = {"segmentation": ("score", "Segmentation"), "class_pq": ("class", "PQ of classes")}
     for group, (corner, caption) in groups.items():
@@ -40,13 +40,13 @@ def scores(material: Material) -> str:
     return f'{note}<div class="tables">{content}</div>'
 
 
-def differences(material: Material) -> str:
+def differences(comparison: Comparison) -> str:
     """Every other run against the first one, with intervals."""
-    first, *others = zip(material.runs, material.analyses, strict=True)
+    first, *others = zip(comparison.runs, comparison.analyses, strict=True)
     if not others:
         return ""
-    weights = bootstrap.resamples(len(material.dataset.images))
-    tissues = [image.get("tissue", "unknown") for image in material.dataset.images]
+    weights = bootstrap.resamples(len(comparison.dataset.images))
+    tissues = [image.get("tissue", "unknown") for image in comparison.dataset.images]
     statistics = _statistics(*first, tissues)
     content = ""
     for run, analysis in others:
@@ -67,13 +67,13 @@ def differences(material: Material) -> str:
     )
 
 
-def classes(material: Material) -> str:
+def classes(comparison: Comparison) -> str:
     """Confusion of classes."""
     content = "".join(
         tables.confusion_table(
-            f"Classes, {run.name}", analysis.confusions.sum(axis=0), material.dataset.class_names
+            f"Classes, {run.name}", analysis.confusions.sum(axis=0), comparison.dataset.class_names
         )
-        for run, analysis in zip(material.runs, material.analyses, strict=True)
+        for run, analysis in zip(comparison.runs, comparison.analyses, strict=True)
     )
     return (
         "<p>Nuclei are paired by centroid, as for the table of detection and classification. Cells "
@@ -111,9 +111,9 @@ def _score_table(caption: str, corner: str, columns: Sequence[tables.Column]) ->
 
 
 def _statistics(
-    run: Run, analysis: Analysis, tissues: Sequence[str]
+    run: Run, analysis: ErrorAnalysis, tissues: Sequence[str]
 ) -> dict[str, bootstrap.Statistic]:
-    """What runs are compared by: the scores of metrics.json as functions of the images' weights."""
+    """Statistics to compare runs by: scores of metrics.json as functions of the images' weights."""
     detection = {"F1 of detection": bootstrap.pooled_f1(analysis.confusions)}
     if not run.has_masks:
         return detection

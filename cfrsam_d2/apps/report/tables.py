@@ -89,7 +89,7 @@ def confusion_table(caption: str, confusion: np.ndarray, class_names: Sequence[s
         f'<tr>{titles}<th scope="col">missed</th></tr>'
     )
     body = ""
-    for row, name in enumerate([*class_names, "invented"]):
+    for row, name in enumerate([*class_names, "false positive"]):
         counts = confusion[row].tolist()
         total = sum(counts) or 1
         if row == len(class_names):
@@ -102,7 +102,7 @@ def confusion_table(caption: str, confusion: np.ndarray, class_names: Sequence[s
 def difference_table(
     caption: str, first: str, second: str, differences: Mapping[str, Difference]
 ) -> str:
-    """Scores of two runs, their difference with its interval, and what that means."""
+    """Scores of two runs, their difference with its interval, and the verdict."""
     head = "".join(
         f'<th scope="col">{html.escape(title)}</th>'
         for title in ("score", first, second, "difference", "95 % interval", "")

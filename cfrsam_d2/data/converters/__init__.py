@@ -1,1 +1,1 @@
-"""From releases and from the user's own labels to the project's datasets (`datasets/prepare.py`)."""
+"""Datasets from releases and from users' own labels (`datasets/prepare.py`)."""

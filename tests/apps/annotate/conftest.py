@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from inspected import CONFIG, tiny_weights, with_discs
+from disc_predictor import CONFIG, tiny_weights, with_discs
 from tiny_quickstart import TINY
 
 from cfrsam_d2.predictor import NucleusPredictor

@@ -1,4 +1,4 @@
-"""tools/inspect.py in a real browser: clicks change the nuclei, and nothing leaves this machine."""
+"""tools/annotate.py in a browser: clicks change the nuclei, and nothing leaves this machine."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import pytest
 from browser import Tab, needs_chromium, visit
-from inspected import CONFIG, image
+from disc_predictor import CONFIG, image
 from PIL import Image
 from tiny_quickstart import TINY
 
-pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[inspect]'`")
+pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[annotate]'`")
 pytestmark = needs_chromium
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # As the command, with a mask head that cuts out discs; with addresses noted that it connects to.
 SCRIPT = """
 import runpy, socket, sys
@@ -32,7 +32,7 @@ def noted(self, address):
 socket.socket.connect = noted
 sys.path[:0] = {folders!r}
 import cfrsam_d2.predictor
-from inspected import with_discs
+from disc_predictor import with_discs
 class Predictor(cfrsam_d2.predictor.NucleusPredictor):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -40,7 +40,7 @@ class Predictor(cfrsam_d2.predictor.NucleusPredictor):
         self.model.proposal_generator.keep_on_mask_only = False
         self.model.proposal_generator.suppression_radius = 1000.0  # one nucleus
 cfrsam_d2.predictor.NucleusPredictor = Predictor
-sys.argv[0] = "inspect.py"
+sys.argv[0] = "annotate.py"
 runpy.run_path({tool!r}, run_name="__main__")
 """
 
@@ -63,10 +63,10 @@ class Server(NamedTuple):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("inspected")
+    folder = tmp_path_factory.mktemp("annotated")
     Image.fromarray(image(96, 128)).save(folder / "tile.png")
     folders = [str(Path(__file__).parent), str(ROOT / "tests")]
-    tool = str(ROOT / "tools" / "inspect.py")
+    tool = str(ROOT / "tools" / "annotate.py")
     script = SCRIPT.format(folders=folders, tool=tool, noted=str(folder / "connected.txt"))
     command = [sys.executable, "-u", "-c", script, str(folder / "tile.png"), "--no-browser"]
     command += ["--config-file", str(CONFIG), "--output", str(folder / "out")]

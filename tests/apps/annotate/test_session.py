@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from inspected import CONFIG, RADIUS, count_calls, image
+from detectron2.structures import Instances
+from disc_predictor import CONFIG, RADIUS, count_calls, image
 from tiny_quickstart import TINY
 
-from cfrsam_d2.apps.annotate import InspectionSession
+from cfrsam_d2.apps.annotate import AnnotationSession
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.export import ExportFolder
@@ -20,40 +21,36 @@ from cfrsam_d2.predictor import NucleusPredictor
 Build = Callable[..., NucleusPredictor]
 
 
-def without_nuclei(predictor: NucleusPredictor) -> InspectionSession:
-    session = InspectionSession(predictor, image(72, 100), "tile.png")
-    session.nuclei = []
+def without_nuclei(predictor: NucleusPredictor) -> AnnotationSession:
+    session = AnnotationSession(predictor, image(72, 100), "tile.png")
+    session.nuclei = session.nuclei[:0]
     return session
+
+
+def assert_same(actual: Instances, expected: Instances) -> None:
+    assert torch.equal(actual.pred_masks.boxes, expected.pred_masks.boxes)
+    assert torch.equal(actual.pred_masks.pixels, expected.pred_masks.pixels)
+    assert torch.equal(actual.pred_points, expected.pred_points)
+    assert torch.equal(actual.pred_classes, expected.pred_classes)
+    torch.testing.assert_close(actual.scores, expected.scores, rtol=0, atol=1e-5)
 
 
 def test_at_first_there_are_the_nuclei_that_the_model_predicts(predictor: Build) -> None:
     made = predictor()
     expected = made(image(72, 100))
-    session = InspectionSession(made, image(72, 100), "tile.png")
+    session = AnnotationSession(made, image(72, 100), "tile.png")
     assert len(session.nuclei) == len(expected) > 0
-    for nucleus, mask, point, category, score in zip(
-        session.nuclei,
-        expected.pred_masks.numpy(),
-        expected.pred_points.tolist(),
-        expected.pred_classes.tolist(),
-        expected.scores.tolist(),
-        strict=True,
-    ):
-        assert np.array_equal(nucleus.mask, mask)
-        assert nucleus.point == tuple(point)
-        assert (nucleus.category, nucleus.score) == (category, score)
+    assert_same(session.nuclei, expected)
 
 
 def test_an_added_nucleus_is_the_models(predictor: Build) -> None:
     """Removing one and clicking on its very point gives its mask again."""
-    session = InspectionSession(predictor(), image(72, 100), "tile.png")
+    session = AnnotationSession(predictor(), image(72, 100), "tile.png")
     old = session.nuclei[0]
-    session.nuclei = []
-    assert session.toggle(*old.point, old.category).startswith("Added")
-    (new,) = session.nuclei
-    assert np.array_equal(new.mask, old.mask)
-    assert new.category == old.category
-    assert new.score == pytest.approx(old.score, abs=1e-5)
+    session.nuclei = session.nuclei[:0]
+    done = session.toggle(*old.pred_points[0].tolist(), old.pred_classes.item())
+    assert done.startswith("Added")
+    assert_same(session.nuclei, old)
 
 
 def test_a_click_adds_and_removes(predictor: Build) -> None:
@@ -61,14 +58,11 @@ def test_a_click_adds_and_removes(predictor: Build) -> None:
     assert session.toggle(30, 40) == (
         f"Added a nucleus of class {session.classes[0]}, estimated IoU 0.75."
     )
-    (nucleus,) = session.nuclei
-    assert nucleus.mask.shape == (72, 100)
-    rows, columns = np.nonzero(nucleus.mask)
-    assert (rows.min(), rows.max()) == (40 - RADIUS, 40 + RADIUS)
-    assert (columns.min(), columns.max()) == (30 - RADIUS, 30 + RADIUS)
+    (mask,) = session.nuclei.pred_masks
+    assert mask.box == (30 - RADIUS, 40 - RADIUS, 31 + RADIUS, 41 + RADIUS)
     session.toggle(60, 40, category=2)
     assert session.toggle(30 + RADIUS, 40) == f"Removed a nucleus of class {session.classes[0]}."
-    assert [each.point for each in session.nuclei] == [(60, 40)]
+    assert session.nuclei.pred_points.tolist() == [[60, 40]]
 
 
 def test_the_class_is_the_chosen_or_that_of_the_nearest(predictor: Build) -> None:
@@ -77,7 +71,7 @@ def test_the_class_is_the_chosen_or_that_of_the_nearest(predictor: Build) -> Non
     session.toggle(80, 20, category=2)
     session.toggle(20, 50)
     session.toggle(80, 50)
-    assert [each.category for each in session.nuclei] == [1, 2, 1, 2]
+    assert session.nuclei.pred_classes.tolist() == [1, 2, 1, 2]
 
 
 def test_of_overlapping_nuclei_the_nearest_is_removed(predictor: Build) -> None:
@@ -85,18 +79,18 @@ def test_of_overlapping_nuclei_the_nearest_is_removed(predictor: Build) -> None:
     session.toggle(30, 40, category=0)
     session.toggle(30 + RADIUS + 1, 40, category=1)
     session.toggle(30 + RADIUS - 2, 40)
-    assert [each.category for each in session.nuclei] == [0]
+    assert session.nuclei.pred_classes.tolist() == [0]
 
 
 def test_the_encoder_runs_once_a_window(predictor: Build) -> None:
     made = predictor("MODEL.SLIDING_WINDOW.SIZE", "64", "MODEL.SLIDING_WINDOW.OVERLAP", "32",
                      discs=True)  # fmt: skip
-    session = InspectionSession(made, image(64, 160), "tile.png")
+    session = AnnotationSession(made, image(64, 160), "tile.png")
     places = [(8, 20), (80, 20), (150, 20), (8, 44), (150, 44), (80, 44)]
     for x, y in places:
         session.toggle(x, y)
     assert made.encoded == [1] * 4  # windows start at 0, 32, 64 and 96
-    session.nuclei = []
+    session.nuclei = session.nuclei[:0]
     for x, y in places:
         assert session.toggle(x, y).startswith("Added")
     assert made.encoded == [1] * 4
@@ -107,14 +101,13 @@ def test_test_time_augmentation_is_the_models(predictor: Build) -> None:
     made = predictor("TEST.AUG.ENABLED", "True")
     expected = made(image(72, 100))
     encoded = count_calls(made.model.backbone)
-    session = InspectionSession(made, image(72, 100), "tile.png")
+    session = AnnotationSession(made, image(72, 100), "tile.png")
     assert len(expected) > 0
-    assert np.array_equal([each.mask for each in session.nuclei], expected.pred_masks.numpy())
-    assert [each.score for each in session.nuclei] == expected.scores.tolist()
-    old = session.nuclei.pop(0)
-    session.nuclei = []
-    assert session.toggle(*old.point, old.category).startswith("Added")
-    assert np.array_equal(session.nuclei[0].mask, old.mask)
+    assert_same(session.nuclei, expected)
+    old = session.nuclei[0]
+    session.nuclei = session.nuclei[:0]
+    session.toggle(*old.pred_points[0].tolist(), old.pred_classes.item())
+    assert_same(session.nuclei, old)
     assert encoded == [1] * 8
 
 
@@ -123,18 +116,17 @@ def test_views_of_one_colour_are_told_apart_by_their_size(predictor: Build) -> N
     made = predictor("TEST.AUG.ENABLED", "True")
     expected = made(gray)
     assert len(expected) > 0
-    found = InspectionSession(made, gray, "gray.png").nuclei
-    assert np.array_equal([each.mask for each in found], expected.pred_masks.numpy())
+    assert_same(AnnotationSession(made, gray, "gray.png").nuclei, expected)
 
 
 def test_reset(predictor: Build) -> None:
-    session = InspectionSession(predictor(discs=True), image(72, 100), "tile.png")
-    found = list(session.nuclei)
-    for nucleus in found:
-        session.toggle(*nucleus.point)
-    assert session.nuclei == []
+    session = AnnotationSession(predictor(discs=True), image(72, 100), "tile.png")
+    found = session.nuclei
+    for point in found.pred_points.tolist():
+        session.toggle(*point)
+    assert len(session.nuclei) == 0 < len(found)
     session.reset()
-    assert session.nuclei == found
+    assert_same(session.nuclei, found)
 
 
 def test_nothing_where_the_model_cuts_out_nothing(predictor: Build) -> None:
@@ -145,16 +137,16 @@ def test_nothing_where_the_model_cuts_out_nothing(predictor: Build) -> None:
         torch.ones(len(prompts)),
     )
     assert session.toggle(30, 40).startswith("No mask here")
-    assert session.nuclei == []
+    assert len(session.nuclei) == 0
 
 
 def test_export(predictor: Build, tmp_path: Path) -> None:
     session = without_nuclei(predictor(discs=True))
     folder = ExportFolder(tmp_path, ["geojson", "csv", "npy"])
-    folder.write("none", session.prediction())
+    folder.write("none", folder.encode(session.prediction()))
     session.toggle(30, 40, category=1)
     session.toggle(60, 40, category=2)
-    folder.write("two", session.prediction())
+    folder.write("two", folder.encode(session.prediction()))
     assert json.loads((tmp_path / "none.geojson").read_text())["features"] == []
     features = json.loads((tmp_path / "two.geojson").read_text())["features"]
     names = [each["properties"]["classification"]["name"] for each in features]
@@ -169,7 +161,7 @@ def test_precision_is_the_models(predictor: Build) -> None:
     made.model.backbone.vit.neck[0].register_forward_hook(
         lambda module, args, output: dtypes.append(output.dtype)
     )
-    InspectionSession(made, image(72, 100), "tile.png")
+    AnnotationSession(made, image(72, 100), "tile.png")
     assert set(dtypes) == {torch.bfloat16}
 
 
@@ -179,8 +171,8 @@ def test_models_that_take_no_points_are_refused(predictor: Build, tmp_path: Path
     torch.save({"model": model.state_dict()}, tmp_path / "stage1.pth")
     stage1 = NucleusPredictor(CONFIG, tmp_path / "stage1.pth", overrides)
     with pytest.raises(UserError, match="of stage 1, which predicts points: take one of the whole"):
-        InspectionSession(stage1, image(72, 100), "tile.png")
+        AnnotationSession(stage1, image(72, 100), "tile.png")
     boxes = predictor()
     boxes.model.proposal_generator.proposes_boxes = True
     with pytest.raises(UserError, match="a click is no box"):
-        InspectionSession(boxes, image(72, 100), "tile.png")
+        AnnotationSession(boxes, image(72, 100), "tile.png")

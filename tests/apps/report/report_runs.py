@@ -12,6 +12,7 @@ from detectron2.structures import Instances
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.registration import register_nucleus_json
 from cfrsam_d2.evaluation import NucleusEvaluator
+from cfrsam_d2.structures.masks import BoxMask, BoxMasks
 
 NAME = "reported"
 CLASSES = ['<b>&"', "long"]
@@ -99,14 +100,14 @@ def _without_rows(mask: np.ndarray, count: int) -> np.ndarray:
 
 
 def _instances(nuclei: Sequence[Nucleus], masks: bool) -> Instances:
-    stacked = np.array([mask for mask, _ in nuclei], dtype=bool).reshape(-1, SIDE, SIDE)
-    centres = [np.argwhere(mask).mean(axis=0)[::-1].tolist() for mask in stacked]
+    boxed = [BoxMask.of_frame(mask) for mask, _ in nuclei]
+    found = BoxMasks.from_box_masks(boxed, (SIDE, SIDE))
     instances = Instances(
         (SIDE, SIDE),
-        pred_points=torch.tensor(centres, dtype=torch.float32).reshape(-1, 2),
+        pred_points=found.centroids().float(),
         pred_classes=torch.tensor([category for _, category in nuclei], dtype=torch.int64),
         scores=torch.linspace(0.9, 0.6, len(nuclei)),
     )
     if masks:
-        instances.pred_masks = torch.from_numpy(stacked)
+        instances.pred_masks = found
     return instances

@@ -63,7 +63,7 @@ def test_statistics_by_hand():
 def test_f1_is_pooled_over_the_images_that_were_drawn():
     confusions = np.array(
         [
-            [[3, 1, 0], [0, 0, 0], [2, 0, 0]],  # four pairs, two invented
+            [[3, 1, 0], [0, 0, 0], [2, 0, 0]],  # four pairs, two false positives
             [[0, 0, 4], [0, 0, 0], [0, 0, 0]],  # four missed
         ]
     )

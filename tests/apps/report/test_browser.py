@@ -11,19 +11,19 @@ from browser import needs_chromium, open_page, press_keys
 from detectron2.data import DatasetCatalog
 from report_runs import NAME
 
+from cfrsam_d2.apps.report import build_page, read_comparison
+from cfrsam_d2.apps.report.picture import Picture, image_uri, layer, svg
+from cfrsam_d2.apps.report.picture_sections import figure
 from cfrsam_d2.data.image import read_rgb
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.data.synthetic import make_synthetic_dataset
-from cfrsam_d2.apps.report import build_page, read_material
-from cfrsam_d2.apps.report.picture import Picture, image_uri, layer, svg
-from cfrsam_d2.apps.report.picture_sections import figure
 
 pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def page(runs: dict[str, Path]) -> str:
-    return build_page(read_material([runs["good"], runs["poor"]]), 6)
+    return build_page(read_comparison([runs["good"], runs["poor"]]), 6)
 
 
 def test_a_broken_page_is_noticed(tmp_path: Path):

@@ -8,9 +8,9 @@ from page_content import read_page
 from PIL import Image
 from report_runs import CLASSES, NAME
 
-from cfrsam_d2.data.palette import class_colors
-from cfrsam_d2.apps.report import read_material
+from cfrsam_d2.apps.report import read_comparison
 from cfrsam_d2.apps.report.figures import comparison_picture
+from cfrsam_d2.data.palette import class_colors
 from tools import compare_figures, report
 
 
@@ -60,7 +60,7 @@ def test_a_report_of_a_bad_folder_is_one_sentence(
 
 
 def test_figures_have_a_row_for_each_run_and_a_column_for_each_image(runs: dict[str, Path]):
-    one, both = (read_material([runs[name] for name in names]) for names in (["good"], runs))
+    one, both = (read_comparison([runs[name] for name in names]) for names in (["good"], runs))
     picture = comparison_picture(one, [3, 8])
     height, width = picture.shape[:2]
     more_rows, more_columns = comparison_picture(both, [3, 8]), comparison_picture(one, [3, 8, 0])
@@ -76,7 +76,7 @@ def test_columns_are_the_images_that_are_named(runs: dict[str, Path], tmp_path: 
     arguments = [str(runs["points"]), "--images", "3.png", "8.png", "--output", str(tmp_path)]
     compare_figures.main(arguments)
     written = np.asarray(Image.open(tmp_path / "nuclei.png"))
-    expected = comparison_picture(read_material([runs["points"]]), [3, 8])
+    expected = comparison_picture(read_comparison([runs["points"]]), [3, 8])
     np.testing.assert_array_equal(written, expected)
 
 

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from report_runs import rectangle
 
-from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.apps.report.error_analysis import Place
 from cfrsam_d2.apps.report.gallery import (
     choose_by_difference,
@@ -20,6 +19,12 @@ from cfrsam_d2.apps.report.gallery import (
 )
 from cfrsam_d2.apps.report.picture import SCALE, image_uri, layer, longest_side, nucleus_path
 from cfrsam_d2.apps.report.run import read_runs
+from cfrsam_d2.structures.masks import BoxMask
+from cfrsam_d2.structures.rle import encode_mask
+
+
+def segmentation(frame: np.ndarray) -> dict:
+    return encode_mask(BoxMask.of_frame(frame), *frame.shape)
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -71,7 +76,7 @@ def test_examples_are_of_all_classes_and_of_the_whole_dataset():
 
 def test_a_path_runs_around_the_nucleus():
     mask = rectangle(10, 20, 18, 40)
-    path = nucleus_path({"segmentation": encode_mask(mask)})
+    path = nucleus_path({"segmentation": segmentation(mask)})
     x, y = vertices(path).T
     # Edges of pixels, from 20 to 40 and from 10 to 18.
     assert (x.min(), x.max()) == pytest.approx((20, 40), abs=0.6)
@@ -80,18 +85,18 @@ def test_a_path_runs_around_the_nucleus():
 
 def test_a_nucleus_of_two_parts_with_a_hole_has_three_outlines():
     mask = rectangle(5, 5, 25, 25) & ~rectangle(12, 12, 18, 18) | rectangle(40, 40, 44, 44)
-    assert nucleus_path({"segmentation": encode_mask(mask)}).count("z") == 3
+    assert nucleus_path({"segmentation": segmentation(mask)}).count("z") == 3
 
 
 def test_one_pixel_and_a_point_are_drawn():
-    path = nucleus_path({"segmentation": encode_mask(rectangle(3, 4, 4, 5))})
+    path = nucleus_path({"segmentation": segmentation(rectangle(3, 4, 4, 5))})
     np.testing.assert_allclose(vertices(path).mean(axis=0), (4.5, 3.5), atol=0.5)
     assert nucleus_path({"point": [4.0, 3.0]}) == f"M{4.5 * SCALE:.0f} {3.5 * SCALE:.0f}h0"
 
 
 def test_a_layer_has_a_path_for_each_class_that_is_there():
     nuclei = [
-        {"category_id": category, "segmentation": encode_mask(rectangle(y, 0, y + 5, 5))}
+        {"category_id": category, "segmentation": segmentation(rectangle(y, 0, y + 5, 5))}
         for category, y in ((3, 0), (0, 20), (3, 40))
     ]
     made = layer("truth", nuclei)

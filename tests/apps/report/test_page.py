@@ -8,9 +8,9 @@ import pytest
 from page_content import by_row, read_page
 from report_runs import CLASSES, NAME
 
-from cfrsam_d2.evaluation import paper
-from cfrsam_d2.apps.report import build_page, read_material
+from cfrsam_d2.apps.report import build_page, read_comparison
 from cfrsam_d2.apps.report.score_sections import scores
+from cfrsam_d2.evaluation import paper_scores
 
 Pages = dict[str, str]
 
@@ -24,7 +24,7 @@ def pages(runs: dict[str, Path]) -> Pages:
         "mixed": list(runs),
     }
     return {
-        name: build_page(read_material([runs[each] for each in of_page]), 6)
+        name: build_page(read_comparison([runs[each] for each in of_page]), 6)
         for name, of_page in several.items()
     }
 
@@ -92,13 +92,13 @@ def test_confusion_and_errors(pages: Pages):
     confusion = by_row(tables["Classes, good"])
     # Twenty nuclei, of which the first and third of an image are of the first class.
     assert (confusion[first], confusion[second]) == (["12", "0", "0"], ["0", "8", "0"])
-    assert confusion["invented"] == ["0", "0"]
-    assert by_row(tables["Classes, poor"])["invented"] == ["0", "9"]
+    assert confusion["false positive"] == ["0", "0"]
+    assert by_row(tables["Classes, poor"])["false positive"] == ["0", "9"]
     heads = tables["Nuclei of poor"][0]
     everything = dict(zip(heads, tables["Nuclei of poor"][1], strict=True))
-    assert everything["invented"] == "9"
-    assert "poor: 9 invented" in pages["both"]
-    assert "poor: 0 merged" in pages["both"]
+    assert everything["false positive"] == "9"
+    assert "poor: false positive (9)" in pages["both"]
+    assert "poor: merged (0)" in pages["both"]
 
 
 def test_names_are_escaped_everywhere(pages: Pages):
@@ -130,9 +130,9 @@ def test_points_have_no_sections_about_masks(pages: Pages):
 def test_errors_of_points(pages: Pages):
     """The good run finds every centre; the table counts them, and there are no examples."""
     table = read_page(pages["points"]).tables["Nuclei of points"]
-    assert table[0] == ["class", "nuclei", "found", "missed", "predicted", "invented"]
+    assert table[0] == ["class", "nuclei", "found", "missed", "predicted", "false positive"]
     assert table[1] == ["all", "20", "20", "0", "20", "0"]
-    assert "points: 0 missed" in pages["points"]
+    assert "points: missed (0)" in pages["points"]
     assert "merged" not in pages["points"]
 
 
@@ -148,8 +148,8 @@ def test_runs_of_both_stages_share_what_they_have(pages: Pages):
 def test_training_is_drawn_where_there_was_one(pages: Pages, runs: dict[str, Path]):
     for title in ("total_loss", "loss_mask", "lr", "segmentation/bPQ"):
         assert f'aria-label="{title}"' in pages["good"]
-    material = read_material([runs["good"]])
-    without = material._replace(runs=[_without_curves(material.runs[0])])
+    comparison = read_comparison([runs["good"]])
+    without = comparison._replace(runs=[_without_curves(comparison.runs[0])])
     assert 'id="training"' not in build_page(without, 3)
 
 
@@ -158,16 +158,19 @@ def _without_curves(run):
 
 
 def test_the_same_runs_give_the_same_page(pages: Pages, runs: dict[str, Path]):
-    assert build_page(read_material([runs["good"]]), 6) == pages["good"]
+    assert build_page(read_comparison([runs["good"]]), 6) == pages["good"]
 
 
 def test_the_paper_stands_beside_the_datasets_that_it_has(runs: dict[str, Path]):
-    material = read_material([runs["good"]])
-    for name, aji in (("cpm17_test", paper.CPM17["AJI"]), ("monuseg_test", paper.MONUSEG["AJI"])):
-        beside = material._replace(dataset=_named(material.dataset, name))
+    comparison = read_comparison([runs["good"]])
+    for name, aji in (
+        ("cpm17_test", paper_scores.CPM17["AJI"]),
+        ("monuseg_test", paper_scores.MONUSEG["AJI"]),
+    ):
+        beside = comparison._replace(dataset=_named(comparison.dataset, name))
         row = by_row(read_page(scores(beside)).tables["Segmentation"])["AJI"]
         assert row[1:] == [f"{aji:.4f}"]
-    beside = material._replace(dataset=_named(material.dataset, "pannuke_fold3"))
+    beside = comparison._replace(dataset=_named(comparison.dataset, "pannuke_fold3"))
     tables = read_page(scores(beside)).tables
     assert by_row(tables["Segmentation"])["bPQ"][1:] == ["0.6923", "0.6956"]
     colon = by_row(tables["Tissues"])["Colon"]
@@ -177,7 +180,7 @@ def test_the_paper_stands_beside_the_datasets_that_it_has(runs: dict[str, Path])
         "0.8400",
         "0.8300",
     ]
-    assert len(by_row(read_page(scores(material)).tables["Segmentation"])["AJI"]) == 1
+    assert len(by_row(read_page(scores(comparison)).tables["Segmentation"])["AJI"]) == 1
 
 
 def _named(dataset, name: str):

@@ -1,16 +1,16 @@
-"""Missed, invented, merged and split nuclei of label maps that were drawn by hand."""
+"""Missed, merged and split nuclei and false positives of label maps that were drawn by hand."""
 
 import numpy as np
 import pytest
 
-from cfrsam_d2.evaluation.nuclei import Nuclei
 from cfrsam_d2.apps.report.pairing import ERRORS, Pairing, pair_nuclei
+from cfrsam_d2.evaluation.nucleus_maps import NucleusMaps
 
 
 def pairing(gt_rows: str, pred_rows: str) -> Pairing:
     """Compare two maps of one row: a digit is the id of a nucleus, a dot is background."""
     gt, pred = (
-        Nuclei(
+        NucleusMaps(
             np.zeros((0, 2)),
             np.zeros(0, dtype=np.intp),
             np.array([[int(each.replace(".", "0")) for each in rows]]),
@@ -24,7 +24,7 @@ def kinds(gt_rows: str, pred_rows: str) -> dict[str, list[int]]:
     """The ids of the nuclei of every kind of error."""
     paired = pairing(gt_rows, pred_rows)
     ids = {"gt": paired.gt_indices + 1, "pred": paired.pred_indices + 1}
-    found = {kind: ids[side][getattr(paired, kind)].tolist() for kind, side in ERRORS.items()}
+    found = {kind: ids[ERRORS[kind]][each].tolist() for kind, each in paired.errors.items()}
     return {kind: each for kind, each in found.items() if each}
 
 
@@ -33,9 +33,9 @@ def kinds(gt_rows: str, pred_rows: str) -> dict[str, list[int]]:
     [
         ("1111..2222", "1111..2222", {}),
         ("1111..2222", "1111......", {"missed": [2]}),
-        ("1111......", "1111..2222", {"invented": [2]}),
-        # Below half of either: both a miss and an invention. At half of one of them: neither.
-        ("1111......", "...22222..", {"missed": [1], "invented": [2]}),
+        ("1111......", "1111..2222", {"false positive": [2]}),
+        # Below half of either: both a miss and a false positive. At half of one of them: neither.
+        ("1111......", "...22222..", {"missed": [1], "false positive": [2]}),
         ("1111......", "..222222..", {}),
         ("111111....", "....2222..", {}),
         # A prediction over two nuclei, one of which it covers by half at least, or by less.
@@ -45,12 +45,12 @@ def kinds(gt_rows: str, pred_rows: str) -> dict[str, list[int]]:
         # Two predictions in a nucleus that hold half of it together, or less; or one lies outside.
         ("11111111..", "22....33..", {"split": [1]}),
         ("11111111..", "22.....3..", {}),
-        ("11111111..", "2222...333", {"invented": [3]}),
+        ("11111111..", "2222...333", {"false positive": [3]}),
         # The larger part of a split nucleus may match, and a merging prediction, too.
         ("1111111111", "222222.333", {"split": [1]}),
         ("111111..22", "3333333333", {"merged": [3]}),
         ("..........", "..........", {}),
-        ("..........", "....1.....", {"invented": [1]}),
+        ("..........", "....1.....", {"false positive": [1]}),
         ("....1.....", "..........", {"missed": [1]}),
     ],
 )

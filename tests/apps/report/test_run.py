@@ -9,8 +9,8 @@ import pytest
 import yaml
 from report_runs import CLASSES, NAME, NUM_IMAGES
 
-from cfrsam_d2.errors import UserError
 from cfrsam_d2.apps.report.run import read_runs, short_names
+from cfrsam_d2.errors import UserError
 
 
 @pytest.fixture

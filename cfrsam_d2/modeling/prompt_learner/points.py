@@ -1,0 +1,120 @@
+"""The points of stage 1: anchors on a grid, maps sampled at points, and which points are proposed.
+
+B images, H×W px, gh×gw = A anchors, h×w cells of a map, N points, K classes. Points are
+(x, y) in px.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from detectron2.structures import Instances
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+
+def anchor_grid(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
+    """One anchor per `stride`-sized cell of an image, cells cut by the border included.
+
+    Column j is at `j·stride + r/2`, where r is the width of the last column's cell (`width mod
+    stride`, or `stride` if that is 0); rows likewise. Padding of the image belongs to it here.
+
+    Returns:
+        (gh, gw, 2) = (⌈H/stride⌉, ⌈W/stride⌉, 2) points (x, y) in px, float32.
+    """
+    y, x = (
+        torch.arange(math.ceil(length / stride), dtype=torch.float32, device=device) * stride
+        + (length % stride or stride) / 2
+        for length in (height, width)
+    )
+    return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
+
+
+def sample_at_points(feature: Tensor, points: Tensor, stride: int) -> Tensor:
+    """Sample a map bilinearly at image points; outside of the map there are zeros.
+
+    Args:
+        feature: (B, C, h, w) map.
+        points: (B, gh, gw, 2) points (x, y) in px of the image.
+        stride: px of the image to a cell of the map.
+
+    Returns:
+        (B, C, gh, gw) samples.
+    """
+    height, width = feature.shape[-2:]
+    size = points.new_tensor([width * stride, height * stride])
+    grid = 2 * points / size - 1
+    return F.grid_sample(feature.to(grid.dtype), grid, padding_mode="zeros", align_corners=True)
+
+
+@torch.no_grad()
+def select_points(
+    points: Tensor,
+    logits: Tensor,
+    mask_logits: Tensor,
+    image_size: tuple[int, int],
+    *,
+    suppression_radius: float,
+    keep_on_mask_only: bool,
+) -> Instances:
+    """The predicted nuclei of one image, highest score first.
+
+    Background is dropped, points are moved into the image, and of points within
+    `suppression_radius` of each other the best stays.
+
+    Args:
+        points: (A, 2) points (x, y) in px.
+        logits: (A, K+1) logits, background last.
+        mask_logits: (H, W) logits of the foreground, H×W at least `image_size`.
+        image_size: height and width of the image without padding, in px.
+        suppression_radius: px.
+        keep_on_mask_only: drop points whose nearest pixel has a mask logit of 0 or less.
+
+    Returns:
+        Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1,
+        `proposal_scores` (N,), the probability of the class, and `proposal_anchors` (N,), the
+        index of each one's anchor.
+    """
+    scores, classes = logits.float().softmax(dim=-1).max(dim=-1)
+    height, width = image_size
+    points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
+    keep = classes != logits.shape[-1] - 1
+    if keep_on_mask_only:
+        x, y = points.round().long().unbind(dim=-1)
+        keep &= mask_logits[y, x] > 0
+    kept = keep.nonzero().squeeze(1)
+    kept = kept[suppress_within_radius(points[kept], scores[kept], suppression_radius)]
+    return Instances(
+        image_size,
+        proposal_points=points[kept],
+        proposal_classes=classes[kept],
+        proposal_scores=scores[kept],
+        proposal_anchors=kept,
+    )
+
+
+def suppress_within_radius(points: Tensor, scores: Tensor, radius: float) -> Tensor:
+    """Greedy suppression by score: a kept point removes all others within `radius`.
+
+    Args:
+        points: (N, 2) in px.
+        scores: (N,).
+        radius: px; a point at exactly this distance is removed.
+
+    Returns:
+        Indices of the kept points by falling score, int64.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    if len(order) == 0:
+        return order
+    ranked = points[order].cpu().numpy()
+    neighbours = cKDTree(ranked).query_ball_point(ranked, radius)
+    removed = [False] * len(ranked)
+    kept = []
+    for i, near in enumerate(neighbours):
+        if removed[i]:
+            continue
+        kept.append(i)
+        for j in near:
+            removed[j] = True
+    return order[torch.tensor(kept, device=order.device)]
