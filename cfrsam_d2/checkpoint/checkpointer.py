@@ -1,4 +1,4 @@
-"""Checkpoints of a run, loaded key by key or not at all.
+"""Checkpoints of a training, loaded key by key or not at all.
 
 A checkpoint is a dict. "model" holds the weights that were trained, "ema" their running averages
 where they are kept, "trainer" what a resumed run needs, "left_out" the parts of the model that are
@@ -134,7 +134,7 @@ def _load_strictly(
     if found := describe_differences(without(module.state_dict(), left_out), weights):
         raise UserError(
             f"{path} holds the weights of another architecture, {found}: "
-            "use the config that it was trained with, and convert what the authors published "
+            "use the config that it was trained with, and convert what the authors released "
             "(docs/model-zoo.md)"
         )
     for prefix, expected in left_out.items():
