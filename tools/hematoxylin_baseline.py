@@ -29,7 +29,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import Instances
 
 from cfrsam_d2.data.image import read_rgb
-from cfrsam_d2.engine.setup import check_registered
+from cfrsam_d2.engine import check_registered
 from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.evaluation import NucleusEvaluator
 from cfrsam_d2.structures.label_map import label_masks

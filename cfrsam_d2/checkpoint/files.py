@@ -31,7 +31,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 def read_file(path: str) -> Any:
     """Read what `torch.save` wrote. Tensors stay on disk until they are used.
 
-    Beside tensors, the file may hold what published checkpoints do: an `argparse.Namespace`, and
+    Beside tensors, the file may hold what released checkpoints do: an `argparse.Namespace`, and
     NumPy's scalars, whose values are dropped.
 
     Raises:

@@ -48,7 +48,7 @@ def rescaled_size(size: tuple[int, int], magnification: float, wanted: float) ->
     """
     if wanted == 0:
         return size
-    check_magnification("INPUT.MAGNIFICATION", wanted)
+    check_magnification("wanted", wanted)
     height, width = (max(round(side * wanted / magnification), 1) for side in size)
     return height, width
 

@@ -97,7 +97,7 @@ def test_the_start_may_be_set_before_iterating():
 
 @pytest.mark.parametrize(("batch_size", "world_size"), [(3, 2), (0, 1)])
 def test_a_batch_that_the_gpus_cannot_share_is_refused(batch_size, world_size):
-    with pytest.raises(UserError, match=r"IMS_PER_BATCH is \d: .* multiple of the number of GPUs"):
+    with pytest.raises(UserError, match=rf"^batch_size is \d: give .* processes, {world_size}"):
         StreamSampler(batch_size, world_size=world_size)
 
 
@@ -147,6 +147,9 @@ def test_the_seed_changes_the_stream(cfg):
     assert fingerprints(take(build_train_loader(cfg), 4)) != first
     cfg.SEED = -1
     with pytest.raises(UserError, match=r"SEED is -1: use 0 or more"):
+        build_train_loader(cfg)
+    cfg.SEED, cfg.SOLVER.IMS_PER_BATCH = 0, 0
+    with pytest.raises(UserError, match=r"SOLVER.IMS_PER_BATCH is 0: give .* number of GPUs, 1"):
         build_train_loader(cfg)
 
 

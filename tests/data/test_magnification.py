@@ -25,7 +25,7 @@ def test_sizes():
     assert rescaled_size((30, 51), 20, 40) == (60, 102)
     assert rescaled_size((30, 51), 40, 20) == (15, 26)
     assert rescaled_size((1, 500), 40, 1) == (1, 12)
-    with pytest.raises(UserError, match=r"INPUT.MAGNIFICATION is -20: give the objective's"):
+    with pytest.raises(UserError, match=r"^wanted is -20: give the objective's"):
         rescaled_size((30, 51), 20, -20)
 
 

@@ -169,7 +169,7 @@ def test_it_is_built_by_its_name():
     add_cfrsam_config(cfg)
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
     learner = cfg.MODEL.PROMPT_LEARNER
-    learner.DEPTHS, learner.DIMS, learner.PRETRAINED = [1, 1, 1, 1], [8, 8, 16, 16], False
+    learner.DEPTHS, learner.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
     learner.HIDDEN_DIM, learner.ANCHOR_STRIDE = 24, 16
     generator = build_proposal_generator(cfg, None)
     assert isinstance(generator, BoxProposalGenerator)

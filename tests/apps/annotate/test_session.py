@@ -83,7 +83,7 @@ def test_of_overlapping_nuclei_the_nearest_is_removed(predictor: Build) -> None:
 
 
 def test_the_encoder_runs_once_a_window(predictor: Build) -> None:
-    made = predictor("MODEL.CFRSAM.WINDOW_SIZE", "64", "MODEL.CFRSAM.WINDOW_OVERLAP", "32",
+    made = predictor("MODEL.SLIDING_WINDOW.SIZE", "64", "MODEL.SLIDING_WINDOW.OVERLAP", "32",
                      discs=True)  # fmt: skip
     session = AnnotationSession(made, image(64, 160), "tile.png")
     places = [(8, 20), (80, 20), (150, 20), (8, 44), (150, 44), (80, 44)]
