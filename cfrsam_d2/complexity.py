@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -71,7 +72,7 @@ def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
         The cost of each part by name: of a prompt learner "stage1"; of CFR-SAM also "stage2" with
         the parts that it has, and "total".
     """
-    model = _build(cfg)
+    model: Any = _build(cfg)
     macs = _count_stage1(model)
     is_whole = hasattr(model, "mask_head")
     further = Counter()
@@ -121,14 +122,14 @@ def _build(cfg: CfgNode) -> nn.Module:
     return model
 
 
-def _count_stage1(model: nn.Module) -> Counter[str]:
+def _count_stage1(model: Any) -> Counter[str]:
     generator = model.proposal_generator
     return _count_macs(
         "proposal_generator", generator, partial(_find_points, generator), _blank_image()
     )
 
 
-def _count_stage2(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
+def _count_stage2(model: Any) -> tuple[Counter[str], Counter[str]]:
     """Multiply-adds with one nucleus, and what each further one adds."""
     head = model.mask_head
     image = _blank_image()
@@ -158,7 +159,7 @@ def _segment(
     maps = head.encode(image, {f"level{i}": level for i, level in enumerate(levels)})
     prompt_image = torch.zeros(len(points), dtype=torch.int64)
     decoded = head.decode(maps, points, prompt_image)
-    if head.bgmr is None:
+    if maps.detail is None or maps.deep_features is None:
         return decoded.logits, decoded.pred_iou
     refined = head.bgmr(
         maps.detail[prompt_image], decoded.features, maps.deep_features[prompt_image]

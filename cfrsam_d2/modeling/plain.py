@@ -7,6 +7,7 @@ with it, and tests hold both to the same numbers.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -14,7 +15,7 @@ from torch import nn
 @contextmanager
 def plain_form(model: nn.Module) -> Iterator[None]:
     """A context in which all modules of a model, or of a part of it, compute in plain form."""
-    modules = [module for module in model.modules() if hasattr(module, "fast")]
+    modules: list[Any] = [module for module in model.modules() if hasattr(module, "fast")]
     for module in modules:
         module.fast = False
     try:

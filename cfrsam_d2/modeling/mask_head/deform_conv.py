@@ -29,8 +29,8 @@ class DeformConv(nn.Module):
         """
         super().__init__()
         self.offset = nn.Conv2d(in_channels, 3 * TAPS, kernel_size=3, padding=1)
-        nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.offset.bias)
+        for parameter in self.offset.parameters():
+            nn.init.zeros_(parameter)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
 
@@ -40,7 +40,7 @@ class DeformConv(nn.Module):
         if self.fast:
             x = deform_conv_by_taps(x, offset, self.conv.weight, mask.sigmoid())
         else:
-            x = deform_conv2d(x, offset, self.conv.weight, padding=1, mask=mask.sigmoid())
+            x = deform_conv2d(x, offset, self.conv.weight, padding=(1, 1), mask=mask.sigmoid())
         return F.relu(self.norm(x))
 
 

@@ -4,6 +4,7 @@ B images, C channels, h×w cells.
 """
 
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from torch import nn
@@ -22,13 +23,13 @@ class LastLevel(nn.Module):
 class Addition(nn.Module):
     def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
         """Args and returns: as of `LastLevel`."""
-        return sum(levels)
+        return reduce(torch.add, levels)
 
 
 class Average(nn.Module):
     def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
         """Args and returns: as of `LastLevel`."""
-        return sum(levels) / len(levels)
+        return reduce(torch.add, levels) / len(levels)
 
 
 class Concatenation(nn.Module):

@@ -5,6 +5,7 @@ B images, R prompts of all of them, H×W px, h×w = H/16×W/16 cells, C = 256.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +98,10 @@ def mask_head_parts(
 class PointPromptedMaskHead(nn.Module):
     """One mask per prompt: a point, or a box (4.5.8)."""
 
+    # What is in BGMR's place, and its deep branch; None where nothing refines.
+    bgmr: Any
+    deep_branch: Any
+
     @configurable
     def __init__(
         self,
@@ -143,7 +148,7 @@ class PointPromptedMaskHead(nn.Module):
         self.mask_decoder = mask_decoder
         self.deep_branch = deep_branch
         self.bgmr = refiner
-        outputs = ("initial", *(refiner.outputs if refiner else ()))
+        outputs = ("initial", *(self.bgmr.outputs if refiner else ()))
         self.masks = tuple(name for name in FINAL_MASKS if name in outputs)
         self.finds_boundaries = "boundary" in outputs
         self.focal_weight = focal_weight
@@ -215,6 +220,8 @@ class PointPromptedMaskHead(nn.Module):
         ).squeeze(1)
         predictions = MaskPredictions(decoded, {"initial": initial})
         if self.bgmr is not None and (self.training or self.final_mask == "refined"):
+            assert maps.detail is not None
+            assert maps.deep_features is not None
             held = initial > 0 if gt_masks is None else gt_masks
             refined = refine_in_crops(
                 self.bgmr,

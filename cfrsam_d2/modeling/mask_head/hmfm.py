@@ -1,5 +1,7 @@
 """Hierarchical Modulated Fusion Module (paper 3.5)."""
 
+from functools import reduce
+
 import torch
 from torch import nn
 
@@ -27,6 +29,7 @@ class HMFM(nn.Module):
 
     def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
         """Args: maps (B, C, h, w). Returns: the fused map (B, C, h, w)."""
-        return sum(
+        amplified = (
             gate(level) * level + level for gate, level in zip(self.gates, levels, strict=True)
         )
+        return reduce(torch.add, amplified)

@@ -3,7 +3,7 @@
 B images, P proposals and N nuclei of one, R prompts of several, H×W px; h×w px of a window.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,11 +16,12 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.modeling.backbone import Backbone
 from detectron2.structures import ImageList, Instances
 from detectron2.utils import comm
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...config import choose
 from ...structures.masks import BoxMasks
 from ..mask_head import ImageMaps, PointPromptedMaskHead
+from ..prompt_learner import CentroidProposalGenerator
 from ..sliding_window import (
     SlidingWindow,
     Window,
@@ -43,7 +44,7 @@ class EncodedWindows:
     """
 
     windows: list[Window]
-    maps: ImageMaps | list[ImageMaps]
+    maps: Any  # ImageMaps, or a list of them
 
 
 @META_ARCH_REGISTRY.register()
@@ -57,7 +58,7 @@ class CFRSAM(PromptLearner):
     def __init__(
         self,
         *,
-        proposal_generator: nn.Module,
+        proposal_generator: CentroidProposalGenerator,
         backbone: Backbone,
         mask_head: PointPromptedMaskHead,
         train_prompts: PromptSource,
@@ -187,7 +188,7 @@ class CFRSAM(PromptLearner):
         self, encoded: EncodedWindows, proposals: list[Instances]
     ) -> Iterator[tuple[Window, Instances]]:
         """The candidates of a window: `pred_masks`, `scores` and the index of each `proposal`."""
-        predict = self.mask_head.inference
+        predict: Callable[..., tuple[Tensor, Tensor]] = self.mask_head.inference
         if self.test_time_augmentation:
             predict = partial(average_views, self.mask_head)
         inside = [
@@ -227,7 +228,7 @@ class CFRSAM(PromptLearner):
         """
         inputs = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
         prompts, prompt_image, gt_masks = self.draw_training_prompts(
-            self.propose(images), gt_instances, inputs.shape[-2:]
+            self.propose(images), gt_instances, (inputs.shape[2], inputs.shape[3])
         )
         if len(prompts) == 0:
             return self.no_losses()
@@ -265,7 +266,8 @@ class CFRSAM(PromptLearner):
         """
         zero = torch.zeros((), device=self.device, requires_grad=True)
         if comm.get_world_size() > 1:
-            zero = sum(0 * each.sum() for each in self.parameters() if each.requires_grad)
+            trained = (each for each in self.parameters() if each.requires_grad)
+            zero = zero + sum(0 * each.sum() for each in trained)
         return {name: zero.clone() for name in self.mask_head.loss_names}
 
 

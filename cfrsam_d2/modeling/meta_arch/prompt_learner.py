@@ -11,24 +11,29 @@ from torch import Tensor, nn
 
 from ..postprocessing import rescale_to_input
 from ..precision import FLOAT32, Precision
+from ..prompt_learner import CentroidProposalGenerator
 
 
 @META_ARCH_REGISTRY.register()
 class PromptLearner(nn.Module):
     """Images to the centroids and classes of their nuclei."""
 
+    proposal_generator: CentroidProposalGenerator
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     @configurable
     def __init__(
         self,
         *,
-        proposal_generator: nn.Module,
+        proposal_generator: CentroidProposalGenerator,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         precision: Precision = FLOAT32,
     ) -> None:
         """
         Args:
-            proposal_generator: a `CentroidProposalGenerator`.
+            proposal_generator: finds the points.
             pixel_mean, pixel_std: of RGB, 0..255.
             precision: where it is mixed.
         """

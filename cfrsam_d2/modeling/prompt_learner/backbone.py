@@ -1,11 +1,11 @@
 """ConvNeXt feature maps at strides 4, 8, 16 and 32, from timm."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
-from torch import nn
 
-from cfrsam_d2.errors import UserError
+from ...errors import UserError
 
 NUM_LEVELS = 4
 
@@ -15,7 +15,7 @@ def is_convnext(name: str) -> bool:
     return name.startswith("convnext") and timm.is_model(name)
 
 
-def build_convnext(name: str, *, depths: Sequence[int] = (), dims: Sequence[int] = ()) -> nn.Module:
+def build_convnext(name: str, *, depths: Sequence[int] = (), dims: Sequence[int] = ()) -> Any:
     """A ConvNeXt of timm without its head: (B, 3, H, W) to four maps, each without a norm.
 
     Args:
@@ -24,8 +24,8 @@ def build_convnext(name: str, *, depths: Sequence[int] = (), dims: Sequence[int]
         dims: channels of each of the four levels; empty for the network's own.
 
     Returns:
-        A module of random weights whose `feature_info` tells channels and strides of the maps,
-        finest first.
+        timm's `FeatureListNet` with random weights; its `feature_info` tells channels and strides
+        of the maps, finest first.
 
     Raises:
         UserError: timm has no such ConvNeXt.
@@ -35,5 +35,5 @@ def build_convnext(name: str, *, depths: Sequence[int] = (), dims: Sequence[int]
             f"name is {name!r}: take a ConvNeXt of timm, one of timm.list_models('convnext*')"
         )
     sizes = {"depths": tuple(depths), "dims": tuple(dims)}
-    own = {argument: size for argument, size in sizes.items() if size}
+    own: dict[str, Any] = {argument: size for argument, size in sizes.items() if size}
     return timm.create_model(name, features_only=True, **own)

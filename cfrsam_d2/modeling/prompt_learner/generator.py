@@ -105,7 +105,7 @@ class CentroidProposalGenerator(nn.Module):
     def __init__(
         self,
         *,
-        backbone: nn.Module,
+        backbone: Any,
         num_classes: int,
         hidden_dim: int = 256,
         num_levels: int = 3,
@@ -196,6 +196,7 @@ class CentroidProposalGenerator(nn.Module):
         """
         predictions = self.predict(self._pad(images.tensor))
         if self.training:
+            assert gt_instances is not None, "training needs the ground truth"
             return [], self.losses(predictions, gt_instances, self.match(predictions, gt_instances))
         return self.inference(predictions, images.image_sizes), {}
 

@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 from detectron2.structures import Instances
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 
@@ -108,7 +108,7 @@ def suppress_within_radius(points: Tensor, scores: Tensor, radius: float) -> Ten
     if len(order) == 0:
         return order
     ranked = points[order].cpu().numpy()
-    neighbours = cKDTree(ranked).query_ball_point(ranked, radius)
+    neighbours = KDTree(ranked).query_ball_point(ranked, radius)
     removed = [False] * len(ranked)
     kept = []
     for i, near in enumerate(neighbours):

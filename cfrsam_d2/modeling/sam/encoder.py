@@ -11,6 +11,7 @@ windows of one shape, w×w cells of a whole one.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import segment_anything.modeling.image_encoder as sam
 import torch
@@ -144,6 +145,9 @@ class Block(nn.Module):
 class SAMEncoder(Backbone):
     """SAM's ViT with adapters in its blocks, giving four levels through SAM's one neck."""
 
+    vit: Any  # segment_anything's ImageEncoderViT, with other blocks
+    adapters: Any  # of each block, by the names of their places
+
     @configurable
     def __init__(
         self,
@@ -174,6 +178,7 @@ class SAMEncoder(Backbone):
         super().__init__()
         if adapter_rank < 1:
             raise UserError(f"adapter_rank is {adapter_rank}: give 1 or more")
+        norm_layer: Any = partial(nn.LayerNorm, eps=1e-6)
         self.vit = ImageEncoderViT(
             img_size=PRETRAINED_IMAGE_SIZE,
             patch_size=PATCH_SIZE,
@@ -181,7 +186,7 @@ class SAMEncoder(Backbone):
             depth=depth,
             num_heads=num_heads,
             out_chans=NECK_CHANNELS,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            norm_layer=norm_layer,
             use_rel_pos=True,
             window_size=attention_window,
             global_attn_indexes=tuple(global_attn_indexes),
