@@ -33,14 +33,19 @@ def test_what_is_written_is_there(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a", "b.json", "c.png"]
 
 
+def fail_halfway(path: Path, error: BaseException) -> None:
+    with written_whole(str(path)) as partial:
+        partial.write_bytes(b"half")
+        assert path.read_bytes() == b"old"
+        raise error
+
+
 def test_a_failure_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_bytes(path, b"old")
     for error in (OSError("full"), KeyboardInterrupt()):
-        with pytest.raises(type(error)), written_whole(str(path)) as partial:
-            partial.write_bytes(b"half")
-            assert path.read_bytes() == b"old"
-            raise error
+        with pytest.raises(type(error)):
+            fail_halfway(path, error)
         assert path.read_bytes() == b"old"
         assert names(tmp_path) == ["a"]
 
