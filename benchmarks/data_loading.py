@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Whether loading feeds training: images a second of a loader process beside a training step.
+"""Loading beside training: images per second of a loader process, and a training step.
 
     python benchmarks/data_loading.py [--images 200] [--runs 5]
 
-The mapper of each run, with its published augmentation, on one core and synthetic images of 256×256
-px; what each step of the augmentation takes of it; and a training step of ViT-B with the true
+The mapper of each stage, with its published augmentation, on one core and synthetic images of
+256×256 px; the share of each step of the augmentation; and a training step of ViT-B with the true
 centroids of 25 nuclei as prompts.
 """
 
@@ -69,7 +69,7 @@ def timed_steps(augmentation: A.Compose, seconds: Counter[str]) -> Iterator[None
 
 
 def mapper_seconds(config: str, images: int) -> tuple[float, Counter[str]]:
-    """Seconds an image of the mapper, and of each step of its augmentation."""
+    """Seconds per image of the mapper, and of each step of its augmentation."""
     mapper, cfg = mapper_of(config)
     records = DatasetCatalog.get(DATASET)
     rng = np.random.default_rng(cfg.SEED)
@@ -95,8 +95,8 @@ def report(images: int, runs: int) -> str:
             for name, seconds in [*of_steps.most_common(), *rest.items()]
         ]
         texts.append(
-            f"stage {stage}: {1 / whole:.0f} images a second of one core\n"
-            + tabulate(rows, ("", "ms an image", "share"), floatfmt=".2f")
+            f"stage {stage}: {1 / whole:.0f} images per second on one core\n"
+            + tabulate(rows, ("", "ms per image", "share"), floatfmt=".2f")
         )
     texts.append(
         f"a training step of stage 2, ViT-B, one image: {step_s:.2f} s on "

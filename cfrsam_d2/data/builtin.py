@@ -51,7 +51,6 @@ def register_builtin_datasets(root: Path) -> None:
                 prepare=_preparation(dataset, root / folder, json_file),
                 thing_classes=list(classes),
                 thing_colors=class_colors(len(classes)),
-                thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(classes))},
                 tissues=list(tissues),
             )
 

@@ -1,4 +1,4 @@
-"""Which images to predict, and what their output files are called."""
+"""The images that are named on a command line, and the names of what is made from them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ class InputImage(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its output files begin with, folders included."""
+        """The start of its output files' names, folders included."""
         return str(self.relative.with_name(self.relative.stem))
 
 

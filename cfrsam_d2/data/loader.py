@@ -4,7 +4,7 @@ Training sees an endless stream of images. Which image stands at a position of t
 it is augmented, follows from the seed and the position alone: not from the number of workers, of
 GPUs, or from where the run started. Iteration i of a run takes the positions i·B to i·B + B − 1.
 
-Letters: n images of the dataset, B images a batch over all GPUs, b = B / GPUs.
+Letters: n images of the dataset, B images per batch over all GPUs, b = B / GPUs.
 """
 
 import itertools
@@ -139,7 +139,7 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
-    """Build the loader of a dataset for evaluation: every image once, in order, one a batch.
+    """Build the loader of a dataset for evaluation: every image once, in order, one per batch.
 
     Args:
         cfg: DATALOADER.NUM_WORKERS is read.

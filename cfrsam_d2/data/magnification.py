@@ -33,7 +33,7 @@ def check_magnification(source: str, value: Any) -> None:
 
 
 def rescaled_size(size: tuple[int, int], magnification: float, wanted: float) -> tuple[int, int]:
-    """What an image's size becomes at another magnification.
+    """The size of an image at another magnification.
 
     Args:
         size: H and W.
@@ -83,7 +83,7 @@ def resize_mask(mask: BoxMask, size: tuple[int, int], new_size: tuple[int, int])
 
 
 def _weights(start: int, end: int, old: int, new: int) -> tuple[int, np.ndarray]:
-    """How the px from `start` to `end` of an axis of `old` px count in one of `new` px.
+    """Weigh the px from `start` to `end` of an axis of `old` px in each of `new` px.
 
     The numbers are those of PIL's bilinear filter, so that a mask in its box becomes what PIL makes
     of the whole image.

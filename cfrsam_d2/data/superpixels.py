@@ -13,16 +13,16 @@ from skimage.segmentation import slic
 
 
 class Superpixels(A.ImageOnlyTransform):
-    """Replaces a share of the super-pixels.
-
-    Args:
-        share: of the super-pixels, drawn each by itself.
-        num_segments: super-pixels of an image, about.
-        max_size: px; a longer image is painted at this size and enlarged again.
-        p: probability of the step.
-    """
+    """Replaces a share of the super-pixels."""
 
     def __init__(self, *, share: float, num_segments: int, max_size: int, p: float) -> None:
+        """
+        Args:
+            share: of the super-pixels, drawn each by itself.
+            num_segments: super-pixels per image, about.
+            max_size: px; a longer image is painted at this size and enlarged again.
+            p: probability of the step.
+        """
         super().__init__(p=p)
         self.share = share
         self.num_segments = num_segments
@@ -32,7 +32,12 @@ class Superpixels(A.ImageOnlyTransform):
         return {"replaced": self.random_generator.random(self.num_segments) < self.share}
 
     def apply(self, img: np.ndarray, replaced: np.ndarray, **params: Any) -> np.ndarray:
-        """Args: (H, W, 3) uint8, and for each super-pixel whether it is replaced."""
+        """
+        Args:
+            img: (H, W, 3) uint8.
+            replaced: whether each super-pixel is, (num_segments,) bool.
+            params: of albumentations, not used.
+        """
         if not replaced.any():
             return img
         height, width = img.shape[:2]

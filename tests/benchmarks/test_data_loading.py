@@ -1,4 +1,4 @@
-"""What loading takes, on a few images."""
+"""The time of loading, on a few images."""
 
 from collections import Counter
 
@@ -36,7 +36,7 @@ def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
         data_loading, "mapper_seconds", lambda config, images: (0.02, Counter({"Blur": 0.005}))
     )
     report = data_loading.report(images=1, runs=1)
-    assert "stage 1: 50 images a second of one core" in report
+    assert "stage 1: 50 images per second on one core" in report
     assert report.count("Blur") == 2
     assert "25 %" in report
     assert "100 times its loading" in report

@@ -1,4 +1,4 @@
-"""Which images a run takes, and that no result can overwrite an image or another result."""
+"""The images that a command takes; no result can overwrite an image or another result."""
 
 from pathlib import Path
 

@@ -67,6 +67,37 @@ def test_one_instance(instances: Instances) -> None:
         iter(instances)
 
 
+class Lengths:
+    """A field that is neither a tensor nor a list."""
+
+    def __init__(self, lengths: tuple[int, ...]) -> None:
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, item: slice) -> "Lengths":
+        return Lengths(self.lengths[item])
+
+    @staticmethod
+    def cat(parts: list["Lengths"]) -> "Lengths":
+        return Lengths(sum((part.lengths for part in parts), ()))
+
+
+def test_instances_of_one_image_are_joined_field_by_field() -> None:
+    instances = Instances(
+        (6, 8), scores=torch.tensor([3, 1, 2]), names=["a", "b", "c"], lengths=Lengths((7, 8, 9))
+    )
+    joined = Instances.cat([instances[1:], instances[:0], instances[:1]])
+    assert joined.image_size == (6, 8)
+    assert list(joined.get_fields()) == ["scores", "names", "lengths"]
+    assert joined.scores.tolist() == [1, 2, 3]
+    assert joined.names == ["b", "c", "a"]
+    assert joined.lengths.lengths == (8, 9, 7)
+    assert len(Instances.cat([instances[:0], instances[:0]])) == 0
+    assert Instances.cat([instances]).names == ["a", "b", "c"]
+
+
 def test_instances_can_be_copied_and_sent(instances: Instances) -> None:
     for other in (copy.deepcopy(instances), pickle.loads(pickle.dumps(instances))):
         assert other.image_size == (6, 8)

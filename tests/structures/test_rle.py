@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
@@ -59,9 +61,13 @@ def test_the_size_of_the_image_costs_nothing():
     """A frame would have 3.6 GB; 4.3 are the most that pycocotools counts."""
     mask = BoxMask(59_980, 40_000, np.random.default_rng(0).random((30, 20)) < 0.5)
     mask.pixels[[0, -1]] = mask.pixels[:, [0, -1]] = True
+    tracemalloc.start()
     again = decode_mask(encode_mask(mask, 60_000, 60_000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert again.box == mask.box
     np.testing.assert_array_equal(again.pixels, mask.pixels)
+    assert peak < 1e6
 
 
 def test_compressed_rle_is_kept():

@@ -85,7 +85,7 @@ class NucleusJsonWriter:
         write_json(self._folder / JSON_NAME, data)
 
     def summary(self) -> str:
-        """What was written, as text: images, and nuclei by tissue (rows) and class (columns)."""
+        """The counts of images, and of nuclei by tissue (rows) and class (columns), as text."""
         tissue_of = {image["id"]: image["tissue"] for image in self._images}
         images = Counter(tissue_of.values())
         nuclei = Counter(

@@ -34,7 +34,7 @@ def read_mat(path: str | Path) -> tuple[np.ndarray, dict[int, int] | None]:
     inst_map = whole_numbers(data["inst_map"], f"{path}: `inst_map`")
     if inst_map.ndim != 2 or inst_map.size == 0:
         raise UserError(
-            f"{path}: `inst_map` has the shape {inst_map.shape}: export one (H, W) map an image"
+            f"{path}: `inst_map` has the shape {inst_map.shape}: export one (H, W) map per image"
         )
     if "type_map" in data:
         source = f"{path}: `type_map`"
@@ -68,12 +68,12 @@ def _types_from_list(
     if len(ids) != len(types):
         raise UserError(
             f"{path}: `inst_type` has {len(types)} entries for {len(ids)} nuclei: "
-            "export one type a nucleus, in the order of the ids"
+            "export one type per nucleus, in the order of the ids"
         )
     if missing := sorted(set(present.tolist()) - set(ids.tolist())):
         raise UserError(
             f"{path}: `inst_uid` does not list the id {missing[0]} of `inst_map`: "
-            "export one type a nucleus"
+            "export one type per nucleus"
         )
     type_of = dict(zip(ids.tolist(), types.tolist(), strict=True))
     return {instance_id: type_of[instance_id] for instance_id in present.tolist()}

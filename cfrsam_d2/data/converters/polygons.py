@@ -10,7 +10,7 @@ Polygon = Sequence[np.ndarray]  # the outer ring and the holes, (n, 2) each
 
 
 def polygons_mask(polygons: Sequence[Polygon], height: int, width: int) -> BoxMask:
-    """Find the pixels whose centres lie inside one of some polygons.
+    """Find the pixels whose centres lie inside polygons; inside one is enough.
 
     Args:
         polygons: each an outer ring and holes, as x and y of their corners in px from the corner
@@ -40,7 +40,9 @@ def _polygon_mask(polygon: Polygon, height: int, width: int) -> BoxMask:
     top, left = int(rows.min()), int(columns.min())
     shape = int(rows.max()) - top + 1, int(columns.max()) - left + 1
     places = np.ravel_multi_index((rows - top, columns - left), shape)
-    crossed = np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape) % 2 == 1
+    places, times = np.unique(places, return_counts=True)
+    crossed = np.zeros(shape, dtype=bool)
+    crossed.flat[places] = times % 2 == 1
     return BoxMask.of_frame(np.logical_xor.accumulate(crossed, axis=1), left, top)
 
 

@@ -38,7 +38,7 @@ class Nucleus:
     column: int
 
     def window(self, size: int) -> tuple[Slices, Slices]:
-        """Where the patch lies in an image of size×size px, and which part of it is inside."""
+        """The patch's place in an image of size×size px, and the part of it that is inside."""
         top, left = self.row - _PATCH_RADIUS, self.column - _PATCH_RADIUS
         side = 2 * _PATCH_RADIUS + 1
         rows = slice(*np.clip([top, top + side], 0, size).tolist())

@@ -1,4 +1,4 @@
-"""What lies where in a synthetic tile: a gland with its lumen, fibres, and the nuclei in them."""
+"""The scene of a synthetic tile: a gland with its lumen, fibres, and the nuclei in them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from .nuclei import EPITHELIAL, SPINDLE, Nucleus, Placement, random_nucleus
 
 SYNTHETIC_TISSUES = ("gland", "stroma")
-_NUM_NUCLEI = (5, 18)  # an image
+_NUM_NUCLEI = (5, 18)  # per image
 # Shares of the classes by tissue.
 _CLASS_SHARES = {"gland": (0.5, 0.28, 0.22), "stroma": (0.16, 0.42, 0.42)}
 _MAX_TRIES = 400

@@ -75,11 +75,11 @@ def test_an_image_without_nuclei(tmp_path, labels):
         ),
         (
             {"inst_map": INST_MAP, "inst_type": [1, 2, 3]},
-            r"`inst_type` has 3 entries for 2 nuclei: export one type a nucleus, in the order",
+            r"`inst_type` has 3 entries for 2 nuclei: export one type per nucleus, in the order",
         ),
         (
             {"inst_map": INST_MAP, "inst_uid": [4, 5], "inst_type": [1, 2]},
-            r"`inst_uid` does not list the id 9 of `inst_map`: export one type a nucleus",
+            r"`inst_uid` does not list the id 9 of `inst_map`: export one type per nucleus",
         ),
     ],
 )

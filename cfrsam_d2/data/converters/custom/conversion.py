@@ -29,8 +29,8 @@ def convert_custom(
 
     Args:
         images: a folder, which may have folders in it.
-        labels: a folder of label maps, `.mat` or GeoJSON files, one an image and of its name; or a
-            COCO JSON, or a folder of one.
+        labels: a folder of label maps, `.mat` or GeoJSON files, one per image and of its name; or
+            a COCO JSON, or a folder of one.
         classes_file: see `read_classes`.
         output: the folder that gets `nuclei.json` and `images/`.
         magnification: of the images, unless a COCO JSON states theirs.

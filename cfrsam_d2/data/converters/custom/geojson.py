@@ -82,7 +82,7 @@ def _mask(polygons: list[Polygon], size: tuple[int, int], changes: Counter[str])
     if not polygons:
         changes["objects left out: points or lines"] += 1
         return None
-    polygons = [polygon for polygon in polygons if len(np.unique(polygon[0], axis=0)) > 2]
+    polygons = [polygon for polygon in polygons if len({*map(tuple, polygon[0].tolist())}) > 2]
     if not polygons:
         changes["outlines left out: fewer than three points"] += 1
         return None

@@ -1,4 +1,4 @@
-"""Which files are labels, of which form, and to which image each of them belongs."""
+"""The files of labels: their form, and the image that each of them belongs to."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -65,7 +65,7 @@ def pair_labels(images: Sequence[InputImage], labels: Path, files: Sequence[Path
         files: the labels in it; of those that are maps of types nothing is asked.
 
     Returns:
-        One file an image.
+        One file per image.
 
     Raises:
         UserError: an image has no label, a label has no image, or two labels have one name.

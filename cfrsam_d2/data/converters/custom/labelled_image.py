@@ -26,6 +26,6 @@ class LabelledImage(NamedTuple):
 
     @property
     def png_name(self) -> str:
-        """What its copy is called: folders become a part of the name."""
+        """The name of its copy, of which folders become a part."""
         parts = self.relative.with_suffix("").parts
         return "_".join(part for part in parts if part not in (self.relative.anchor, "..")) + ".png"

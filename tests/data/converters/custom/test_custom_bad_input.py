@@ -1,4 +1,4 @@
-"""What is wrong with the user's own data is named, and nothing is written."""
+"""Faults of the user's own data are named, and nothing is written."""
 
 import json
 from collections.abc import Callable
