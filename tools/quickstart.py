@@ -1,16 +1,19 @@
 #!/usr/bin/env python
-"""See the whole method work on a CPU: both training runs, evaluation, a report.
+"""See the whole method work on a CPU: both stages trained, evaluation, pictures, a report.
 
     python tools/quickstart.py
 
-Everything is made on the spot: the images are synthetic, the networks small and trained from
-scratch. It ends with status 1 if the scores are below what the method reaches on these data.
+Everything is made on the spot, in minutes, below output/quickstart/: the images are synthetic, the
+networks small and trained from scratch. It ends with status 1 if the scores are below what the
+method reaches on these data.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -24,7 +27,7 @@ LEAST_BPQ = 0.60
 LEAST_F1_DETECTION = 0.80
 
 
-def run(title: str, *command: str, trains: str | None = None) -> None:
+def run_step(title: str, *command: str, trains: str | None = None) -> None:
     """Run a Python command from the project's root, its output into a log.
 
     Args:
@@ -35,7 +38,7 @@ def run(title: str, *command: str, trains: str | None = None) -> None:
     print(f"$ python {' '.join(command)}", flush=True)
     log = ROOT / OUTPUT / f"{title}.log"
     if trains is not None:
-        metrics_file(trains).unlink(missing_ok=True)  # of an earlier run
+        metrics_file(trains).unlink(missing_ok=True)  # of an earlier training
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
@@ -49,7 +52,7 @@ def run(title: str, *command: str, trains: str | None = None) -> None:
 
 
 def show_progress(process: subprocess.Popen, stage: str) -> None:
-    """Move a bar with the iterations in the JSON lines that a training run writes."""
+    """Move a bar with the iterations in the JSON lines that a training writes."""
     metrics = metrics_file(stage)
     config = yaml.safe_load((ROOT / CONFIGS / f"{stage}.yaml").read_text())
     with tqdm(total=config["SOLVER"]["MAX_ITER"], desc=stage, unit="it") as bar:
@@ -69,29 +72,32 @@ def scores(folder: Path) -> dict[str, dict[str, float]]:
     return json.loads((ROOT / folder / "inference" / TEST_SET / "metrics.json").read_text())
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(arguments)
     start = time.monotonic()
     (ROOT / OUTPUT).mkdir(parents=True, exist_ok=True)
     for stage in ("prompt_learner", "cfrsam"):
         config = f"{CONFIGS}/{stage}.yaml"
-        run(f"train_{stage}", "train_net.py", "--config-file", config, trains=stage)
-    run(
+        run_step(f"train_{stage}", "train_net.py", "--config-file", config, trains=stage)
+    run_step(
         "evaluate_initial_masks",
         *("train_net.py", "--config-file", config, "--eval-only"),
         *("MODEL.WEIGHTS", str(OUTPUT / "cfrsam/model_best.pth")),
         *("MODEL.MASK_HEAD.FINAL_MASK", "initial", "OUTPUT_DIR", str(OUTPUT / "initial_masks")),
     )
-    run(
+    run_step(
         "draw_data",
         *("tools/visualize_data.py", "--dataset", "synthetic_train"),
         *("--output", str(OUTPUT / "pictures/data")),
     )
-    run(
+    run_step(
         "draw_predictions",
         *("tools/visualize_predictions.py", "--config-file", config),
         *("--output", str(OUTPUT / "pictures/predictions")),
     )
-    run(
+    run_step(
         "write_report",
         *("tools/report.py", str(OUTPUT / "cfrsam"), str(OUTPUT / "initial_masks")),
         *("--output", str(OUTPUT / "report.html")),

@@ -98,7 +98,10 @@ def test_files_are_not_wanted_where_other_weights_follow(tmp_path: Path) -> None
         torch.save({"model": build_model(cfg).state_dict()}, weights)
         cfg.MODEL.WEIGHTS = str(weights)
         check_initial_weights(cfg)
-        build_trained_model(cfg)
+        model = build_trained_model(cfg)
+        assert (
+            getattr(model, "parts_from_files", ()) == ()
+        )  # so nothing is left out when it is saved
         cfg.MODEL.WEIGHTS = ""
         with pytest.raises(UserError, match=r"gone.pth does not exist|do not fit a resized Conv"):
             load_initial_weights(build_model(cfg), cfg)
