@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of the model, part by part; neither weights nor data are needed.
 
 Multiply-adds are fvcore's, of a 256×256 image: those of products and convolutions, and its rates
-for norms and resampling. Counted is the model as it is published, refining at full frame; fvcore
+for norms and resampling. Counted is the plain form, as published, refining at full frame; fvcore
 does not know deformable convolutions, so these count for nothing but their offsets.
 """
 
@@ -18,10 +18,9 @@ from torch import nn
 
 from .engine.setup import skip_initial_weights
 from .modeling.mask_head import PointPromptedMaskHead
-from .modeling.mask_head.decoder import decode_points
+from .modeling.plain import plain_form
 from .modeling.prompt_learner import CentroidProposalGenerator
 from .modeling.sam.encoder import NECK_CHANNELS, NUM_LEVELS, PATCH_SIZE
-from .published import as_published
 
 IMAGE_SIZE = 256  # px
 # Parts by their place in the model; a part's name begins with that of the part it belongs to.
@@ -143,10 +142,10 @@ def _count_stage2(model: nn.Module) -> tuple[Counter[str], Counter[str]]:
     image = _blank_image()
     side = IMAGE_SIZE // PATCH_SIZE
     levels = [torch.zeros(1, NECK_CHANNELS, side, side) for _ in range(NUM_LEVELS)]
-    with as_published(model):
+    with plain_form(model):
         encoder = _count_macs("backbone", model.backbone, model.backbone, image)
         one, two = (
-            _count_macs("mask_head", head, partial(_cut_out, head), image, points, *levels)
+            _count_macs("mask_head", head, partial(_segment, head), image, points, *levels)
             for points in (torch.zeros(1, 2), torch.zeros(2, 2))
         )
     return encoder + one, two - one
@@ -160,21 +159,19 @@ def _find_points(
     return predictions.points, predictions.logits, predictions.mask_logits
 
 
-def _cut_out(
+def _segment(
     head: PointPromptedMaskHead, image: torch.Tensor, points: torch.Tensor, *levels: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     """All that the mask head predicts of the points of one image, at full frame."""
-    maps = head.encode(image, dict(enumerate(levels)))
+    maps = head.encode(image, {f"level{i}": level for i, level in enumerate(levels)})
     prompt_image = torch.zeros(len(points), dtype=torch.int64)
-    coarse = decode_points(
-        head.prompt_encoder, head.mask_decoder, maps.embeddings, points, prompt_image
-    )
+    decoded = head.decode(maps, points, prompt_image)
     if head.bgmr is None:
-        return coarse.logits, coarse.pred_iou
+        return decoded.logits, decoded.pred_iou
     refined = head.bgmr(
-        maps.detail[prompt_image], coarse.features, maps.deep_features[prompt_image]
+        maps.detail[prompt_image], decoded.features, maps.deep_features[prompt_image]
     )
-    return coarse.logits, coarse.pred_iou, *refined
+    return decoded.logits, decoded.pred_iou, *refined
 
 
 def _blank_image() -> torch.Tensor:

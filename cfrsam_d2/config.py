@@ -1,6 +1,29 @@
 """Every configuration key that the project adds to Detectron2's, with its unit and its source."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from detectron2.config import CfgNode as CN
+
+from .errors import UserError
+
+Part = TypeVar("Part")
+
+
+def choose(parts: Mapping[str, Part], name: str, key: str) -> Part:
+    """The part of the model that a config key names.
+
+    Args:
+        parts: by name.
+        name: the value of the key.
+        key: the key.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in parts:
+        raise UserError(f"{key} is {name!r}: choose one of {', '.join(parts)}")
+    return parts[name]
 
 
 def add_cfrsam_config(cfg: CN) -> None:
@@ -78,7 +101,7 @@ def _add_sam_keys(cfg: CN) -> None:
     node.DEPTH = 12
     node.NUM_HEADS = 12
     node.GLOBAL_ATTN_INDEXES = [2, 5, 8, 11]
-    node.WINDOW_SIZE = 14  # cells of 16 px
+    node.ATTENTION_WINDOW = 14  # side of the attention windows, cells of 16 px
     node.FREEZE = True  # of the encoder; the adapters train
     # What adapts its blocks: "MALA" or, of Tables 7 and 8, "StaticMALA" (kernels that are learnt,
     # not predicted), "Houlsby" (bottlenecks after attention and MLP), "LoRA" (on queries and
@@ -116,10 +139,11 @@ def _add_inference_keys(cfg: CN) -> None:
     node.TRAIN_PROMPTS = "learner"
     node.MAX_TRAIN_NUCLEI = 25  # nuclei an image, drawn at random
     node.NMS_THRESH = 0.5  # box IoU: 0.5 PanNuke and CPM-17, 0.3 MoNuSeg
-    node.WINDOW_SIZE = 256  # px; larger images are cut into windows for stage 2
-    node.WINDOW_OVERLAP = 64  # px
-    node.WINDOWS_PER_BATCH = 8  # encoded at once; bounds memory
-    node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
+    window = cfg.MODEL.SLIDING_WINDOW = CN()
+    window.SIZE = 256  # px; larger images are cut into windows for stage 2
+    window.OVERLAP = 64  # px
+    window.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
+    window.BATCH = 8  # windows encoded at once; bounds memory
     # Masks of stage 2 averaged over flips and rotations of each window: eight times the work.
     cfg.TEST.AUG.ENABLED = False
     # Inference in bfloat16 where that does no harm; SOLVER.AMP.ENABLED is the same for training.

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
-from .converters.dataset_writer import IMAGE_FOLDER, JSON_NAME
 from ..files import dataset_root
-from .palette import class_colors
+from .converters.dataset_writer import IMAGE_FOLDER, JSON_NAME
 from .converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
-from .registration import register_nucleus_json
 from .converters.release import RELEASE_CLASSES, RELEASE_SPLITS, RELEASE_TISSUES
+from .palette import class_colors
+from .registration import register_nucleus_json
 from .synthetic import (
     SYNTHETIC_CLASSES,
     SYNTHETIC_SPLITS,

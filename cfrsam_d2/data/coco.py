@@ -12,10 +12,10 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from ..errors import UserError
+from ..structures.rle import decode_mask, rle_from_segmentation
 from .magnification import DEFAULT_MAGNIFICATION, check_magnification
 from .palette import class_colors
 from .points import mask_point
-from ..structures.rle import decode_mask, rle_from_segmentation
 
 DEFAULT_TISSUE = "unknown"
 

@@ -14,12 +14,12 @@ from detectron2.config import CfgNode, configurable
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from ..errors import UserError
+from ..structures.rle import decode_mask
 from .augmentation import build_augmentation
 from .image import read_rgb
 from .label_layers import Nucleus, pack_layers, split_cut_nuclei, unpack_layers
 from .magnification import DEFAULT_MAGNIFICATION, rescaled_size, resize_image, resize_mask
 from .points import mask_point
-from ..structures.rle import decode_mask
 
 
 class NucleusMapper:

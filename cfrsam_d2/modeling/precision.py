@@ -28,9 +28,9 @@ class Precision:
 
     def context(self, device: torch.device, *, training: bool) -> AbstractContextManager:
         """For a forward pass on a device."""
-        if self.mixed_in_training if training else self.mixed_in_inference:
-            return torch.autocast(device.type, torch.bfloat16)
-        return nullcontext()  # an autocast that is around the model stays
+        is_mixed = self.mixed_in_training if training else self.mixed_in_inference
+        # Without: an autocast that is around the model stays.
+        return torch.autocast(device.type, torch.bfloat16) if is_mixed else nullcontext()
 
 
 FLOAT32 = Precision()

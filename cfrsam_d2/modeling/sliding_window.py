@@ -1,203 +1,161 @@
-"""Segment images of any size from their prompts, window by window.
+"""A sliding window over images of any size, the prompts in it, and the masks that it cuts off.
 
-P prompts of an image, R masks, H×W px of an image, h×w px of a window. Prompts are points (P, 2) or
-boxes (P, 4); see `prompt_geometry`.
+A prompt is a row of coordinates in px, where a pixel's centre is a whole number: a point is x, y; a
+box is x0, y0, x1, y1, its first and its last pixel. P prompts of n corners (1 of a point, 2 of a
+box) are (P, 2·n). R masks, H×W px of an image; their boxes are x0, y0, x1, y1, ends excluded.
 """
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
+from detectron2.structures import Instances
 from torch import Tensor
 
-from .boxes import mask_boxes
-from .prompt_geometry import centers, move_to_window
-from .tiling import Window, cut_by_edge, cut_windows, points_inside
+from ..errors import UserError
 
-# A side of the encoder's input: a multiple of its patches, and four of them for the adapters.
-PATCH_SIZE = 16
-SMALLEST_INPUT = 64
 
-# Images (n, 3, h, w), R prompts and their image indices (R,) to masks (R, h, w), scores (R,).
-Segment = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+class Window(NamedTuple):
+    """A rectangle of an image in px: columns x0 to x1, rows y0 to y1, ends excluded."""
+
+    image: int  # its index
+    x0: int
+    y0: int
+    x1: int
+    y1: int
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One window of one image, with the prompts in it.
+class SlidingWindow:
+    """How images are cut for stage 2.
 
     Attributes:
-        image: index of the image.
-        window: where it lies.
-        prompts: indices of the image's prompts, (R,).
-        input_size: height and width as the encoder gets it, padded at bottom right.
+        size: px; an image that fits is one window.
+        overlap: px that neighbouring windows share at least.
+        edge_tolerance: px from a window edge inside the image within which masks are dropped: a
+            neighbouring window has them whole.
+        batch: most windows that are encoded at once.
+
+    Raises:
+        UserError: windows would not move on.
     """
 
-    image: int
-    window: Window
-    prompts: Tensor
-    input_size: tuple[int, int]
+    size: int = 256
+    overlap: int = 64
+    edge_tolerance: int = 7
+    batch: int = 8
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.size:
+            raise UserError(
+                f"overlap is {self.overlap} with windows of {self.size} px: give px from 0 to "
+                "below their size"
+            )
 
-@dataclass
-class NucleusMasks:
-    """Masks of one image, each kept within its window.
-
-    Attributes:
-        masks: bool, one (h, w) each.
-        windows: where each lies.
-        prompts: index of each one's prompt, (R,).
-        boxes: x0, y0, x1, y1 in px of the image, ends excluded, (R, 4).
-        scores: (R,).
-    """
-
-    masks: list[Tensor]
-    windows: list[Window]
-    prompts: Tensor
-    boxes: Tensor
-    scores: Tensor
-
-    @classmethod
-    def empty(cls, like: Tensor) -> "NucleusMasks":
-        return cls([], [], like.new_zeros(0).long(), like.new_zeros(0, 4), like.new_zeros(0))
-
-    def extend(self, other: "NucleusMasks") -> None:
-        self.masks += other.masks
-        self.windows += other.windows
-        self.prompts = torch.cat([self.prompts, other.prompts])
-        self.boxes = torch.cat([self.boxes, other.boxes])
-        self.scores = torch.cat([self.scores, other.scores])
-
-    def select(self, indices: Tensor) -> "NucleusMasks":
-        return NucleusMasks(
-            [self.masks[i] for i in indices.tolist()],
-            [self.windows[i] for i in indices.tolist()],
-            self.prompts[indices],
-            self.boxes[indices],
-            self.scores[indices],
+    def windows(self, image: int, height: int, width: int) -> list[Window]:
+        """The windows of an image; the last of a row or column is moved back into it."""
+        rows, columns = (
+            [*range(0, length - self.size, self.size - self.overlap), max(length - self.size, 0)]
+            for length in (height, width)
         )
+        return [
+            Window(image, x, y, min(x + self.size, width), min(y + self.size, height))
+            for y in rows
+            for x in columns
+        ]
 
-    def paste(self, height: int, width: int) -> Tensor:
-        """The masks in the whole image, (R, H, W)."""
-        size = (len(self.masks), height, width)
-        pasted = torch.zeros(size, dtype=torch.bool, device=self.scores.device)
-        for full, mask, window in zip(pasted, self.masks, self.windows, strict=True):
-            full[window.y0 : window.y1, window.x0 : window.x1] = mask
-        return pasted
+    def batches(
+        self, image_sizes: Sequence[tuple[int, int]], prompts: Sequence[Tensor] | None = None
+    ) -> Iterator[list[Window]]:
+        """The windows of images, at most `batch` of one size together.
 
+        Args:
+            image_sizes: H, W of each image.
+            prompts: of each image, (P, 2) or (P, 4): windows without any are left out.
+        """
+        windows = [
+            window
+            for image, size in enumerate(image_sizes)
+            for window in self.windows(image, *size)
+            if prompts is None or len(prompts_in_window(prompts[image], window)[0])
+        ]
+        by_size: dict[tuple[int, int], list[Window]] = {}
+        for window in windows:
+            by_size.setdefault((window.y1 - window.y0, window.x1 - window.x0), []).append(window)
+        for of_size in by_size.values():
+            for first in range(0, len(of_size), self.batch):
+                yield of_size[first : first + self.batch]
 
-def pad_for_encoder(images: Tensor) -> Tensor:
-    """Pad (…, h, w) with zeros at bottom right to a size that the encoder takes."""
-    height, width = images.shape[-2:]
-    return F.pad(images, (0, _pad_side(width) - width, 0, _pad_side(height) - height))
+    def keeps(self, boxes: Tensor, window: Window, image_size: tuple[int, int]) -> Tensor:
+        """Which masks are not cut off by their window.
 
+        Args:
+            boxes: of the masks in the image, (R, 4).
+            window: the masks' window.
+            image_size: H, W.
 
-def segment_images(
-    segment: Segment,
-    images: list[Tensor],
-    prompts: list[Tensor],
-    *,
-    window_size: int,
-    overlap: int,
-    edge_tolerance: int,
-    windows_per_batch: int,
-) -> list[NucleusMasks]:
-    """At most one mask a prompt: the best-scored over the windows that its center lies in.
-
-    Masks without a pixel are dropped, and so are those that come near a window edge inside the
-    image: a neighbouring window has them whole.
-
-    Args:
-        segment: the network.
-        images: normalised, (3, H, W) each.
-        prompts: in px, (P, 2) or (P, 4) each.
-        window_size, overlap, edge_tolerance: px.
-        windows_per_batch: most windows in one call of `segment`.
-    """
-    found = [NucleusMasks.empty(each) for each in prompts]
-    tiles = [
-        tile
-        for i in range(len(images))
-        for tile in _cut_tiles(i, images[i], prompts[i], window_size, overlap)
-    ]
-    for batch in _batches(tiles, windows_per_batch):
-        counts = torch.tensor([len(tile.prompts) for tile in batch])
-        masks, scores = segment(
-            torch.stack([_cut_image(images[tile.image], tile) for tile in batch]),
-            torch.cat([_cut_prompts(prompts[tile.image], tile) for tile in batch]),
-            torch.arange(len(batch)).repeat_interleave(counts).to(images[0].device),
-        )
-        for tile, *each in zip(
-            batch, masks.split(counts.tolist()), scores.split(counts.tolist()), strict=True
-        ):
-            image_size = images[tile.image].shape[-2:]
-            found[tile.image].extend(_whole_masks(tile, *each, image_size, edge_tolerance))
-    return [each.select(_best_of_each_prompt(each)) for each in found]
+        Returns:
+            bool, (R,).
+        """
+        height, width = image_size
+        x0, y0, x1, y1 = boxes.unbind(dim=1)
+        left = (window.x0 > 0) & (x0 < window.x0 + self.edge_tolerance)
+        top = (window.y0 > 0) & (y0 < window.y0 + self.edge_tolerance)
+        right = (window.x1 < width) & (x1 > window.x1 - self.edge_tolerance)
+        bottom = (window.y1 < height) & (y1 > window.y1 - self.edge_tolerance)
+        return ~(left | top | right | bottom)
 
 
-def _cut_tiles(
-    index: int, image: Tensor, prompts: Tensor, window_size: int, overlap: int
-) -> Iterator[Tile]:
-    height, width = image.shape[-2:]
-    for window in cut_windows(height, width, window_size, overlap):
-        inside = points_inside(centers(prompts), window)
-        if len(inside):
-            size = (window.y1 - window.y0, window.x1 - window.x0)
-            yield Tile(index, window, inside, (_pad_side(size[0]), _pad_side(size[1])))
-
-
-def _pad_side(side: int) -> int:
-    return max(math.ceil(side / PATCH_SIZE) * PATCH_SIZE, SMALLEST_INPUT)
-
-
-def _batches(tiles: list[Tile], most: int) -> Iterator[list[Tile]]:
-    """Tiles of one input size, at most `most` at once."""
-    input_size = attrgetter("input_size")
-    for _, group in groupby(sorted(tiles, key=input_size), input_size):
-        same_size = list(group)
-        yield from (same_size[i : i + most] for i in range(0, len(same_size), most))
-
-
-def _cut_image(image: Tensor, tile: Tile) -> Tensor:
-    window = tile.window
-    return pad_for_encoder(image[:, window.y0 : window.y1, window.x0 : window.x1])
-
-
-def _cut_prompts(prompts: Tensor, tile: Tile) -> Tensor:
-    return move_to_window(prompts[tile.prompts], tile.window)
-
-
-def _whole_masks(
-    tile: Tile, masks: Tensor, scores: Tensor, image_size: tuple[int, int], edge_tolerance: int
-) -> NucleusMasks:
-    """The masks of a tile that have pixels and are not cut by the edge of its window."""
-    window = tile.window
-    masks = masks[:, : window.y1 - window.y0, : window.x1 - window.x0]
-    present = masks.flatten(1).any(dim=1).nonzero().squeeze(1)
-    boxes = mask_boxes(masks[present]).float()  # scores may be of half precision: too coarse
-    boxes += boxes.new_tensor([window.x0, window.y0, window.x0, window.y0])
-    whole = ~cut_by_edge(boxes, window, *image_size, edge_tolerance)
-    kept = present[whole]
-    return NucleusMasks(
-        # Copies: a view would keep every mask of the batch in memory.
-        [mask.clone() for mask in masks[kept]],
-        [window] * len(kept),
-        tile.prompts[kept],
-        boxes[whole],
-        scores[kept],
+def prompts_of(proposals: Instances) -> Tensor:
+    """The prompts of proposals: `proposal_boxes` (P, 4) if they have any, or `proposal_points`."""
+    has_boxes = proposals.has("proposal_boxes")
+    return (
+        prompts_of_boxes(proposals.proposal_boxes.tensor)
+        if has_boxes
+        else proposals.proposal_points
     )
 
 
-def _best_of_each_prompt(found: NucleusMasks) -> Tensor:
-    """Indices of the highest-scored mask of each prompt, highest first."""
-    order = found.scores.argsort(descending=True, stable=True)
-    prompts, prompt_of = found.prompts[order].unique(return_inverse=True)
+def prompts_of_boxes(boxes: Tensor) -> Tensor:
+    """Boxes x0, y0, x1, y1 in px, ends excluded, as Detectron2 has them: (P, 4) to prompts."""
+    return boxes - boxes.new_tensor([0, 0, 1, 1])
+
+
+def centers(prompts: Tensor) -> Tensor:
+    """Points themselves, and the middles of boxes: (P, 2·n) to (P, 2)."""
+    return prompts.unflatten(1, (-1, 2)).mean(dim=1)
+
+
+def prompts_in_window(prompts: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """The prompts of an image whose centers lie in a window.
+
+    Args:
+        prompts: in px of the image, (P, 2) or (P, 4).
+        window: of the image.
+
+    Returns:
+        Their indices (R,), and the prompts, cut to the window and in its px, (R, 2) or (R, 4).
+    """
+    first = prompts.new_tensor([window.x0, window.y0])
+    last = prompts.new_tensor([window.x1 - 1, window.y1 - 1])
+    points = centers(prompts)
+    inside = ((points >= first) & (points <= last)).all(dim=1).nonzero().squeeze(1)
+    cut = prompts[inside].unflatten(1, (-1, 2)).clamp(first, last) - first
+    return inside, cut.flatten(1)
+
+
+def best_per_prompt(scores: Tensor, prompts: Tensor) -> Tensor:
+    """Indices of the highest-scored mask of each prompt, highest first.
+
+    Args:
+        scores: (R,).
+        prompts: index of each mask's prompt, (R,).
+    """
+    order = scores.argsort(descending=True, stable=True)
+    found, prompt_of = prompts[order].unique(return_inverse=True)
     ranks = torch.arange(len(order), device=order.device)
-    first = ranks.new_zeros(len(prompts)).scatter_reduce(
+    first = ranks.new_zeros(len(found)).scatter_reduce(
         0, prompt_of, ranks, "amin", include_self=False
     )
     return order[first.sort().values]

@@ -110,7 +110,10 @@ class BoxMasks:
 
     @classmethod
     def from_frames(
-        cls, frames: Tensor, image_size: tuple[int, int] | None = None, corners: Tensor | None = None
+        cls,
+        frames: Tensor,
+        image_size: tuple[int, int] | None = None,
+        corners: Tensor | None = None,
     ) -> "BoxMasks":
         """Cut masks to the smallest boxes that hold them; without a pixel, to a box of 0×0 px.
 

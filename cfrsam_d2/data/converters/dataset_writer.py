@@ -10,8 +10,8 @@ from pycocotools import mask as mask_utils
 from tabulate import tabulate
 
 from ...files import write_json, write_png
-from ..points import mask_point
 from ...structures.rle import encode_mask
+from ..points import mask_point
 
 JSON_NAME = "nuclei.json"
 IMAGE_FOLDER = "images"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .dataset_writer import JSON_NAME, NucleusJsonWriter
 from ...files import folder_lock, replaced_folder
+from .dataset_writer import JSON_NAME, NucleusJsonWriter
 from .pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES, PanNukeFold
 
 MAGNIFICATION = 40

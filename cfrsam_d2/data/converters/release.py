@@ -13,11 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ...errors import UserError
-from ..coco import DEFAULT_TISSUE
-from .dataset_writer import JSON_NAME, NucleusJsonWriter
 from ...files import folder_lock, replaced_folder
-from .holdout import hold_out
+from ..coco import DEFAULT_TISSUE
 from ..image import read_rgb
+from .dataset_writer import JSON_NAME, NucleusJsonWriter
+from .holdout import hold_out
 
 RELEASE_SPLITS = ("train", "val", "test")
 RELEASE_CLASSES = ("nucleus",)

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..converters.dataset_writer import NucleusJsonWriter
 from ...files import folder_lock, replaced_folder, write_json
+from ..converters.dataset_writer import NucleusJsonWriter
 from .rendering import render
 from .scene import SYNTHETIC_TISSUES, random_scene
 

@@ -1,5 +1,5 @@
-"""One mask a point: levels fused (HMFM), masks decoded (SAM), boundaries refined (BGMR)."""
+"""One mask per prompt: levels fused (HMFM), masks decoded (SAM), boundaries refined (BGMR)."""
 
-from .head import ImageMaps, PointPromptedMaskHead
+from .head import ImageMaps, PointPromptedMaskHead, mask_head_parts
 
-__all__ = ["ImageMaps", "PointPromptedMaskHead"]
+__all__ = ["ImageMaps", "PointPromptedMaskHead", "mask_head_parts"]

@@ -6,15 +6,22 @@ fused features.
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from .layers import DeformConv, conv_bn, conv_bn_relu, conv_part, tap_products, upsample_conv
+from .deform_conv import DeformConv
+from .layers import conv_bn, conv_bn_relu, upsample_conv
 
 SMOOTHINGS = 3  # levels of MCBE beyond the first
 
 
 class MCBE(nn.Module):
-    """Multi-Context Boundary Enhancement: detail features of an image (3.6.2, Eq. 9 and 10)."""
+    """Multi-Context Boundary Enhancement: detail features of an image (3.6.2, Eq. 9 and 10).
+
+    Attributes:
+        fast: averages are sums of moved maps, on CPUs far faster than pooling.
+    """
+
+    fast = True
 
     def __init__(self, channels: int = 32, context_channels: int = 16) -> None:
         super().__init__()
@@ -28,7 +35,7 @@ class MCBE(nn.Module):
         )
         self.out = conv_bn_relu((1 + SMOOTHINGS) * context_channels, channels, 1)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Args: normalised images (B, 3, H, W). Returns: D (B, 32, H, W)."""
         base = self.base(images)
         context = self.first(base)
@@ -38,9 +45,10 @@ class MCBE(nn.Module):
             features.append(context + enhance(context - self._smooth(context)))
         return base + self.out(torch.cat(features, dim=1))
 
-    @staticmethod
-    def _smooth(x: torch.Tensor) -> torch.Tensor:
-        """3×3 average, zeros outside: sums of moved maps, on CPUs far faster than pooling."""
+    def _smooth(self, x: Tensor) -> Tensor:
+        """3×3 average, zeros outside."""
+        if not self.fast:
+            return F.avg_pool2d(x, kernel_size=3, stride=1, padding=1)
         x = F.pad(x, (1, 1, 1, 1))
         x = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
         return (x[..., :-2] + x[..., 1:-1] + x[..., 2:]) / 9
@@ -53,7 +61,7 @@ class SpatialAttention(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
         return x + x * self.conv(pooled.sigmoid())
 
@@ -70,36 +78,12 @@ class BGFF(nn.Module):
         self.deform_attention = SpatialAttention()
         self.fuse = conv_bn_relu(channels, channels, 1)
 
-    def of_detail(self, detail: torch.Tensor) -> torch.Tensor:
-        """D, and its part in the convolutions over [D, S], once an image.
-
-        Taps are weighted a nucleus: cutting 144 channels out costs more than computing them.
-
-        Args: D (B, 32, H, W). Returns: (B, 75, H, W), D, the parts in `plain` and in offsets.
-        """
-        channels = slice(detail.shape[1])
-        parts = (conv_part(conv, detail, channels) for conv in self._convs())
-        return torch.cat([detail, *parts], dim=1)
-
-    def forward(self, semantic: torch.Tensor, of_detail: torch.Tensor) -> torch.Tensor:
-        """Args: S (R, 32, H, W), `of_detail` of each nucleus's image. Returns: Y (R, 32, H, W)."""
-        plain, offset = self._convs()
+    def forward(self, semantic: Tensor, detail: Tensor) -> Tensor:
+        """Args: S and D (R, 32, H, W). Returns: Y (R, 32, H, W)."""
         first, second = semantic.chunk(2, dim=1)
-        sizes = (semantic.shape[1], plain.out_channels, offset.out_channels)
-        detail, of_plain, of_offset = of_detail.split(sizes, dim=1)
-        channels = slice(detail.shape[1], None)
-        x = self.plain[1:](of_plain + conv_part(plain, first, channels))
-        deformed = self.deform.combine(
-            of_offset + conv_part(offset, second, channels) + offset.bias.view(-1, 1, 1),
-            tap_products(torch.cat([detail, second], dim=1), self.deform.conv.weight),
-        )
-        return self.fuse(
-            torch.cat([self.plain_attention(x), self.deform_attention(deformed)], dim=1)
-        )
-
-    def _convs(self) -> tuple[nn.Conv2d, nn.Conv2d]:
-        """The plain branch's convolution and that of offsets, both over [D, S]."""
-        return self.plain[0], self.deform.offset
+        plain = self.plain_attention(self.plain(torch.cat([detail, first], dim=1)))
+        deform = self.deform_attention(self.deform(torch.cat([detail, second], dim=1)))
+        return self.fuse(torch.cat([plain, deform], dim=1))
 
 
 class BoundaryRefinement(nn.Module):
@@ -112,7 +96,7 @@ class BoundaryRefinement(nn.Module):
         self.expand = nn.Conv2d(channels // 2, channels, kernel_size=1)
         self.norm = nn.BatchNorm2d(channels)
 
-    def forward(self, semantic: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
+    def forward(self, semantic: Tensor, fused: Tensor) -> Tensor:
         """Args: S and Y (R, 32, H, W). Returns: the refined S (R, 32, H, W)."""
         x = self.reduce(fused.sigmoid() * semantic)
         return semantic + self.norm(self.expand(self.deform(x)))
@@ -146,17 +130,17 @@ class BGMR(nn.Module):
             nn.Conv2d(half, 1, kernel_size=1),
         )
 
-    def detail(self, images: torch.Tensor) -> torch.Tensor:
-        """What BGFF takes of D, once an image: normalised images (B, 3, H, W) to (B, 75, H, W)."""
-        return self.bgff.of_detail(self.mcbe(images))
+    def detail(self, images: Tensor) -> Tensor:
+        """D, once per image: normalised images (B, 3, H, W) to (B, 32, H, W)."""
+        return self.mcbe(images)
 
     def forward(
-        self, detail: torch.Tensor, mask_features: torch.Tensor, deep_features: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, detail: Tensor, mask_features: Tensor, deep_features: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Refine R nuclei, each in its own frame or crop.
 
         Args:
-            detail: what `detail` makes of each nucleus's image, (R, 75, H, W).
+            detail: D of each nucleus's image, (R, 32, H, W).
             mask_features: U, the decoder's up-scaled embedding, (R, 32, H/4, W/4).
             deep_features: G of each nucleus's image, (R, 32, H/4, W/4).
 

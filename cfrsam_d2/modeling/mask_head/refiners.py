@@ -59,10 +59,6 @@ class BGMRWithoutMCBE(BGMR):
 class DetailAlone(nn.Module):
     """In place of BGFF: Y is D."""
 
-    def of_detail(self, detail: torch.Tensor) -> torch.Tensor:
-        """D itself, (B, 32, H, W)."""
-        return detail
-
     def forward(self, semantic: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
         """Args: S and D (R, 32, H, W). Returns: Y (R, 32, H, W)."""
         return detail

@@ -1,9 +1,10 @@
-"""The whole of CFR-SAM: prompts from the frozen prompt learner, one mask a prompt (paper 3.2).
+"""The whole of CFR-SAM: prompts from the frozen prompt learner, one mask per prompt (paper 3.2).
 
-B images, R prompts of all of them, N nuclei of one, H×W px.
+B images, P proposals and N nuclei of one, R prompts of several, H×W px; h×w px of a window.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,44 +12,43 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import batched_nms
-from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_proposal_generator
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.modeling.backbone import Backbone
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import ImageList, Instances
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from ...checkpoint.checkpointer import load_weights
-from ...checkpoint.frozen import parts_from_files
-from ...checkpoint.sam import load_sam_weights
-from ...errors import UserError
-from ..compiling import compile_parts
+from ...config import choose
+from ...structures.masks import BoxMasks
 from ..mask_head import ImageMaps, PointPromptedMaskHead
-from ..precision import FLOAT32, Precision
-from ..prompts import draw_nuclei, prompt_source, prompts_of
-from ..postprocessing import rescale_to_input
-from ..sliding_window import NucleusMasks, pad_for_encoder, segment_images
-from ..test_time_augmentation import segment_averaged
+from ..sliding_window import (
+    SlidingWindow,
+    Window,
+    best_per_prompt,
+    prompts_in_window,
+    prompts_of,
+)
+from ..training_prompts import BOX_SOURCES, POINT_SOURCES, PromptSource, draw_prompts
+from .prompt_learner import PromptLearner
+from .test_time_augmentation import average_views, encode_views
+
+
+@dataclass
+class EncodedWindows:
+    """Windows of one size and what their prompts share.
+
+    Attributes:
+        windows: where they lie.
+        maps: of all of them; with test-time augmentation those of each view.
+    """
+
+    windows: list[Window]
+    maps: ImageMaps | list[ImageMaps]
 
 
 @META_ARCH_REGISTRY.register()
-class CFRSAM(nn.Module):
-    """Images to nuclei with masks and classes.
-
-    Args:
-        proposal_generator: the trained prompt learner; it stays frozen.
-        backbone: SAM's encoder with adapters.
-        mask_head: from levels and prompts to masks.
-        pixel_mean, pixel_std: of RGB, 0..255.
-        train_prompts: "learner", "centroid" or "random": the prompts that train the mask head.
-        max_train_nuclei: most nuclei of an image in a training step.
-        nms_thresh: box IoU above which the lower-scored of two nuclei is dropped.
-        window_size, window_overlap: px; larger images are segmented window by window.
-        edge_tolerance: px from an inner window edge within which masks are dropped.
-        windows_per_batch: most windows encoded at once.
-        test_time_augmentation: average each mask over flips and rotations of its window.
-        parts_from_files: prefixes of the keys whose weights come from files of their own.
-        precision: where it is mixed.
-    """
+class CFRSAM(PromptLearner):
+    """Images to nuclei with masks and classes."""
 
     @configurable
     def __init__(
@@ -57,76 +57,54 @@ class CFRSAM(nn.Module):
         proposal_generator: nn.Module,
         backbone: Backbone,
         mask_head: PointPromptedMaskHead,
-        pixel_mean: list[float],
-        pixel_std: list[float],
-        train_prompts: str,
+        train_prompts: PromptSource,
         max_train_nuclei: int,
         nms_thresh: float,
-        window_size: int,
-        window_overlap: int,
-        edge_tolerance: int,
-        windows_per_batch: int,
+        sliding_window: SlidingWindow,
         test_time_augmentation: bool = False,
-        parts_from_files: Sequence[str] = (),
-        precision: Precision = FLOAT32,
+        **of_pixels: Any,
     ) -> None:
-        super().__init__()
-        if not 0 <= window_overlap < window_size:
-            raise UserError(
-                f"MODEL.CFRSAM.WINDOW_OVERLAP is {window_overlap} with windows of {window_size}: "
-                "give px from 0 to below WINDOW_SIZE."
-            )
-        self.proposal_generator = proposal_generator.requires_grad_(False).eval()
+        """
+        Args:
+            proposal_generator: the trained prompt learner; it stays frozen.
+            backbone: SAM's encoder with adapters.
+            mask_head: from levels and prompts to masks.
+            train_prompts: chooses the prompts that train the mask head, one of
+                `modeling.training_prompts`.
+            max_train_nuclei: most nuclei of an image in a training step.
+            nms_thresh: box IoU above which the lower-scored of two nuclei is dropped.
+            sliding_window: how larger images are cut.
+            test_time_augmentation: average each mask over flips and rotations of its window.
+            of_pixels: `pixel_mean`, `pixel_std` and `precision`, see `PromptLearner`.
+        """
+        super().__init__(proposal_generator=proposal_generator, **of_pixels)
+        self.proposal_generator.requires_grad_(False).eval()
         self.backbone = backbone
         self.mask_head = mask_head
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), False)
-        self.prompt_source = prompt_source(train_prompts, boxes=proposal_generator.proposes_boxes)
+        self.train_prompts = train_prompts
         self.max_train_nuclei = max_train_nuclei
         self.nms_thresh = nms_thresh
-        self.window_size = window_size
-        self.window_overlap = window_overlap
-        self.edge_tolerance = edge_tolerance
-        self.windows_per_batch = windows_per_batch
+        self.sliding_window = sliding_window
         self.test_time_augmentation = test_time_augmentation
-        self.parts_from_files = parts_from_files
-        self.precision = precision
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        proposal_generator = build_proposal_generator(cfg, None)
-        backbone = build_backbone(cfg)
-        mask_head = PointPromptedMaskHead(cfg)
-        if path := cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS:
-            load_weights(proposal_generator, path, prefix="proposal_generator.")
-        if path := cfg.MODEL.SAM.WEIGHTS:
-            load_sam_weights(backbone, mask_head, path)
-        if cfg.MODEL.CHANNELS_LAST:
-            for part in (proposal_generator, mask_head):
-                part.to(memory_format=torch.channels_last)
-        if cfg.MODEL.COMPILE:
-            compile_parts(proposal_generator, backbone)
+        parts = PromptLearner.from_config(cfg)
+        node, window = cfg.MODEL.CFRSAM, cfg.MODEL.SLIDING_WINDOW
+        has_boxes = parts["proposal_generator"].proposes_boxes
+        sources = BOX_SOURCES if has_boxes else POINT_SOURCES
         return {
-            "proposal_generator": proposal_generator,
-            "backbone": backbone,
-            "mask_head": mask_head,
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
-            "train_prompts": cfg.MODEL.CFRSAM.TRAIN_PROMPTS,
-            "max_train_nuclei": cfg.MODEL.CFRSAM.MAX_TRAIN_NUCLEI,
-            "nms_thresh": cfg.MODEL.CFRSAM.NMS_THRESH,
-            "window_size": cfg.MODEL.CFRSAM.WINDOW_SIZE,
-            "window_overlap": cfg.MODEL.CFRSAM.WINDOW_OVERLAP,
-            "edge_tolerance": cfg.MODEL.CFRSAM.EDGE_TOLERANCE,
-            "windows_per_batch": cfg.MODEL.CFRSAM.WINDOWS_PER_BATCH,
+            **parts,
+            "backbone": build_backbone(cfg),
+            "mask_head": PointPromptedMaskHead(cfg),
+            "train_prompts": choose(sources, node.TRAIN_PROMPTS, "MODEL.CFRSAM.TRAIN_PROMPTS"),
+            "max_train_nuclei": node.MAX_TRAIN_NUCLEI,
+            "nms_thresh": node.NMS_THRESH,
+            "sliding_window": SlidingWindow(
+                window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH
+            ),
             "test_time_augmentation": cfg.TEST.AUG.ENABLED,
-            "parts_from_files": parts_from_files(cfg),
-            "precision": Precision.from_config(cfg),
         }
-
-    @property
-    def device(self) -> torch.device:
-        return self.pixel_mean.device
 
     def train(self, mode: bool = True) -> "CFRSAM":
         """Set the mode of all but the prompt learner, which only ever predicts."""
@@ -134,61 +112,143 @@ class CFRSAM(nn.Module):
         self.proposal_generator.eval()
         return self
 
-    def forward(
-        self, batched_inputs: list[dict[str, Any]]
-    ) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Losses in training, nuclei in evaluation.
+    def inference(self, images: list[Tensor]) -> list[Instances]:
+        """The nuclei of each image, highest score first; of two that overlap too much, the better.
 
         Args:
-            batched_inputs: one dict an image, as the mapper gives them: "image", a (3, H, W) RGB
-                tensor 0..255, and in training "instances".
+            images: normalised, (3, H, W) each, of any sizes.
 
         Returns:
-            The losses of the mask head by name, or for each image `{"instances": Instances}` of
-            size ("height", "width") of its dict, by default H×W, with `pred_points` (N, 2),
-            `pred_masks` (N, height, width), `pred_boxes`, `pred_classes` and `scores` (the
-            estimated IoU), highest score first.
+            Instances with `pred_points` (N, 2), `pred_masks`, the N `BoxMasks`, `pred_boxes`,
+            `pred_classes` and `scores` (the estimated IoU).
         """
-        images = [self.normalize(each["image"]) for each in batched_inputs]
-        with self.precision.context(self.device, training=self.training):
-            if self.training:
-                gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
-                return self.losses(ImageList.from_tensors(images), gt_instances)
-            found = self.inference(images)
-        return [
-            {"instances": rescale_to_input(*each)}
-            for each in zip(found, batched_inputs, strict=True)
+        proposals = self.propose(images)
+        windows = self.encode_windows(images, [prompts_of(each) for each in proposals])
+        return self.find_nuclei(proposals, windows)
+
+    def find_nuclei(
+        self, proposals: list[Instances], windows: Iterable[EncodedWindows]
+    ) -> list[Instances]:
+        """As `inference`, of images whose proposals and windows are known."""
+        kept = []
+        for nuclei in self.segment(windows, proposals):
+            one_class = torch.zeros_like(nuclei.pred_classes)
+            boxes = nuclei.pred_boxes.tensor
+            kept.append(nuclei[batched_nms(boxes, nuclei.scores, one_class, self.nms_thresh)])
+        return kept
+
+    def encode_windows(
+        self, images: list[Tensor], prompts: list[Tensor] | None = None
+    ) -> Iterator[EncodedWindows]:
+        """Cut images into windows and encode these, a batch at a time.
+
+        Args:
+            images: normalised, (3, H, W) each.
+            prompts: of each image, (P, 2) or (P, 4); windows without any are left out.
+        """
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
+        for windows in self.sliding_window.batches(sizes, prompts):
+            cut = [images[i][:, y0:y1, x0:x1] for i, x0, y0, x1, y1 in windows]
+            batch = ImageList.from_tensors(cut, self.backbone.size_divisibility).tensor
+            if self.test_time_augmentation:
+                yield EncodedWindows(windows, encode_views(self.encode, batch))
+            else:
+                yield EncodedWindows(windows, self.encode(batch))
+
+    def encode(self, images: Tensor) -> ImageMaps:
+        """What the prompts of normalised images share; (n, 3, h, w), multiples of 16."""
+        return self.mask_head.encode(images, self.backbone(images))
+
+    def segment(
+        self, windows: Iterable[EncodedWindows], proposals: list[Instances]
+    ) -> list[Instances]:
+        """Cut out at most one nucleus per proposal: the best over the windows that it lies in.
+
+        Dropped are masks without a pixel, and those that their window cuts off.
+
+        Args:
+            windows: of the images.
+            proposals: of each image: `proposal_points` (P, 2), `proposal_classes` (P,) and, where
+                boxes prompt, `proposal_boxes`.
+
+        Returns:
+            The nuclei of each image, highest score first; fields as of `inference`.
+        """
+        candidates: list[list[Instances]] = [[] for _ in proposals]
+        for each in windows:
+            for window, found in self._segment_windows(each, proposals):
+                candidates[window.image].append(found)
+        return [_best_candidates(*each) for each in zip(proposals, candidates, strict=True)]
+
+    def _segment_windows(
+        self, encoded: EncodedWindows, proposals: list[Instances]
+    ) -> Iterator[tuple[Window, Instances]]:
+        """The candidates of a window: `pred_masks`, `scores` and the index of each `proposal`."""
+        predict = self.mask_head.inference
+        if self.test_time_augmentation:
+            predict = partial(average_views, self.mask_head)
+        inside = [
+            prompts_in_window(prompts_of(proposals[window.image]), window)
+            for window in encoded.windows
         ]
+        counts = torch.tensor([len(indices) for indices, _ in inside])
+        prompt_window = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)
+        proposal, prompts = (torch.cat(each) for each in zip(*inside, strict=True))
+        for chunk in torch.arange(len(prompts)).split(self.mask_head.prompts_per_chunk):
+            if len(chunk) == 0:
+                return
+            numbers = prompt_window[chunk]
+            masks, scores = predict(encoded.maps, prompts[chunk], numbers)
+            for number in numbers.unique().tolist():
+                window, here = encoded.windows[number], numbers == number
+                image_size = proposals[window.image].image_size
+                frames = masks[here][:, : window.y1 - window.y0, : window.x1 - window.x0]
+                corner = numbers.new_tensor([[window.x0, window.y0]])
+                found = Instances(
+                    image_size,
+                    pred_masks=BoxMasks.from_frames(frames, image_size, corner),
+                    scores=scores[here],
+                    proposal=proposal[chunk][here],
+                )
+                boxes = found.pred_masks.boxes
+                has_pixels = boxes[:, 2] > boxes[:, 0]
+                whole = self.sliding_window.keeps(boxes, window, image_size)
+                yield window, found[has_pixels & whole]
 
-    def normalize(self, image: Tensor) -> Tensor:
-        return (image.to(self.device) - self.pixel_mean) / self.pixel_std
+    def losses(self, images: list[Tensor], gt_instances: list[Instances]) -> dict[str, Tensor]:
+        """The losses of the mask head on prompts drawn anew; zeros where there is no nucleus.
 
-    def losses(self, images: ImageList, gt_instances: list[Instances]) -> dict[str, Tensor]:
-        """The losses of the mask head on prompts drawn anew; zeros where there is no nucleus."""
-        prompts, prompt_image, gt_masks = self.training_prompts(images, gt_instances)
+        Args:
+            images: normalised, (3, H, W) each.
+            gt_instances: with `gt_points` and `gt_masks`, and `gt_boxes` where boxes prompt.
+        """
+        inputs = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
+        prompts, prompt_image, gt_masks = self.draw_training_prompts(
+            self.propose(images), gt_instances, inputs.shape[-2:]
+        )
         if len(prompts) == 0:
             return self.no_losses()
-        inputs, gt_masks = pad_for_encoder(images.tensor), pad_for_encoder(gt_masks)
-        features = self.backbone(inputs)
-        return self.mask_head.losses(inputs, features, prompts, prompt_image, gt_masks)
+        return self.mask_head.losses(self.encode(inputs), prompts, prompt_image, gt_masks)
 
     @torch.no_grad()
-    def training_prompts(
-        self, images: ImageList, gt_instances: list[Instances]
+    def draw_training_prompts(
+        self, proposals: list[Instances], gt_instances: list[Instances], size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the prompts of a training step.
+
+        Args:
+            proposals, gt_instances: of each image.
+            size: H, W of the padded images.
 
         Returns:
             Prompts (R, 2) or (R, 4), the index of each one's image (R,), and its nucleus's mask
             (R, H, W).
         """
-        proposals, _ = self.proposal_generator(images, None)
-        height, width = images.tensor.shape[-2:]
         all_prompts, all_masks = [], []
         for gt, proposal in zip(gt_instances, proposals, strict=True):
-            prompts, nuclei = draw_nuclei(*self.prompt_source(gt, proposal), self.max_train_nuclei)
+            prompts, nuclei = draw_prompts(*self.train_prompts(gt, proposal), self.max_train_nuclei)
             masks = gt.gt_masks.tensor[nuclei]
-            padding = (0, width - masks.shape[2], 0, height - masks.shape[1])
+            padding = (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1])
             all_prompts.append(prompts)
             all_masks.append(F.pad(masks, padding))
         counts = torch.tensor([len(prompts) for prompts in all_prompts], device=self.device)
@@ -205,58 +265,23 @@ class CFRSAM(nn.Module):
             zero = sum(0 * each.sum() for each in self.parameters() if each.requires_grad)
         return {name: zero.clone() for name in self.mask_head.loss_names}
 
-    def inference(self, images: list[Tensor]) -> list[Instances]:
-        """Segment normalised images (3, H, W) of any sizes."""
-        proposals, _ = self.proposal_generator(ImageList.from_tensors(images), None)
-        prompts = [prompts_of(proposal) for proposal in proposals]
-        masks = self.cut_out(images, prompts, self.encode, self.windows_per_batch)
-        return [self.to_instances(*each) for each in zip(proposals, masks, strict=True)]
 
-    def encode(self, images: Tensor) -> ImageMaps:
-        """What the prompts of normalised images share: (n, 3, h, w), multiples of 16."""
-        return self.mask_head.encode(images, self.backbone(images))
-
-    def cut_out(
-        self,
-        images: list[Tensor],
-        prompts: list[Tensor],
-        encode: Callable[[Tensor], ImageMaps],
-        windows_per_batch: int,
-    ) -> list[NucleusMasks]:
-        """At most one mask a prompt, see `segment_images`.
-
-        Args:
-            images: normalised, (3, H, W) each.
-            prompts: in px, (P, 2) or (P, 4) each.
-            encode: the method of that name, or what remembers its results.
-            windows_per_batch: most windows encoded at once.
-        """
-
-        def segment(windows: Tensor, *prompts: Tensor) -> tuple[Tensor, Tensor]:
-            return self.mask_head.inference(encode(windows), *prompts)
-
-        def final_logits(windows: Tensor, *prompts: Tensor) -> Iterator[tuple[Tensor, ...]]:
-            return self.mask_head.final_logits(encode(windows), *prompts)
-
-        return segment_images(
-            partial(segment_averaged, final_logits) if self.test_time_augmentation else segment,
-            images,
-            prompts,
-            window_size=self.window_size,
-            overlap=self.window_overlap,
-            edge_tolerance=self.edge_tolerance,
-            windows_per_batch=windows_per_batch,
-        )
-
-    def to_instances(self, proposal: Instances, masks: NucleusMasks) -> Instances:
-        """The nuclei of one image; of two whose boxes overlap too much the better-scored."""
-        one_class = torch.zeros_like(masks.prompts)
-        masks = masks.select(batched_nms(masks.boxes, masks.scores, one_class, self.nms_thresh))
-        return Instances(
-            proposal.image_size,
-            pred_points=proposal.proposal_points[masks.prompts],
-            pred_masks=masks.paste(*proposal.image_size),
-            pred_boxes=Boxes(masks.boxes),
-            pred_classes=proposal.proposal_classes[masks.prompts],
-            scores=masks.scores,
-        )
+def _best_candidates(proposal: Instances, candidates: list[Instances]) -> Instances:
+    """The nuclei of an image: of the masks of each proposal the highest-scored."""
+    points, size = proposal.proposal_points, proposal.image_size
+    nothing = Instances(
+        size,
+        pred_masks=BoxMasks.empty(size, points.device),
+        scores=points.new_zeros(0),
+        proposal=torch.zeros(0, dtype=torch.long, device=points.device),
+    )
+    found = Instances.cat([nothing, *candidates])
+    found = found[best_per_prompt(found.scores, found.proposal)]
+    return Instances(
+        size,
+        pred_points=points[found.proposal],
+        pred_masks=found.pred_masks,
+        pred_boxes=found.pred_masks.get_bounding_boxes(),
+        pred_classes=proposal.proposal_classes[found.proposal],
+        scores=found.scores,
+    )

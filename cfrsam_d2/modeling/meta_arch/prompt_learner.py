@@ -1,4 +1,4 @@
-"""The meta-architecture that trains and runs the prompt learner alone (stage 1)."""
+"""The meta-architecture of stage 1: images to points and classes. The whole extends it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +9,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_proposal_generator
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
-from ..compiling import compile_parts
-from ..precision import FLOAT32, Precision
 from ..postprocessing import rescale_to_input
+from ..precision import FLOAT32, Precision
 
 
 @META_ARCH_REGISTRY.register()
@@ -30,8 +29,7 @@ class PromptLearner(nn.Module):
         """
         Args:
             proposal_generator: a `CentroidProposalGenerator`.
-            pixel_mean: mean of each RGB channel, 0..255.
-            pixel_std: standard deviation of each RGB channel, 0..255.
+            pixel_mean, pixel_std: of RGB, 0..255.
             precision: where it is mixed.
         """
         super().__init__()
@@ -42,13 +40,8 @@ class PromptLearner(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        proposal_generator = build_proposal_generator(cfg, None)
-        if cfg.MODEL.CHANNELS_LAST:
-            proposal_generator.to(memory_format=torch.channels_last)
-        if cfg.MODEL.COMPILE:
-            compile_parts(proposal_generator)
         return {
-            "proposal_generator": proposal_generator,
+            "proposal_generator": build_proposal_generator(cfg, None),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "precision": Precision.from_config(cfg),
@@ -61,43 +54,58 @@ class PromptLearner(nn.Module):
     def forward(
         self, batched_inputs: list[dict[str, Any]]
     ) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Losses in training, predicted nuclei in evaluation.
+        """Losses in training, nuclei in evaluation.
 
         Args:
-            batched_inputs: one dict an image, as the mapper gives them: "image", a (3, H, W) RGB
+            batched_inputs: one dict per image, as the mapper gives them: "image", a (3, H, W) RGB
                 tensor 0..255, and in training "instances".
 
         Returns:
-            The losses of the proposal generator by name, or for each image `{"instances":
-            Instances}` of size ("height", "width") of its dict, by default H×W, with `pred_points`
-            (N, 2) in px of that size, `pred_classes` (N,) and `scores` (N,).
+            The losses by name, or for each image `{"instances": Instances}`, see `inference`, in
+            the size ("height", "width") of its dict, by default H×W.
         """
-        images = self.preprocess_image(batched_inputs)
+        images = [self.normalize(each["image"]) for each in batched_inputs]
         with self.precision.context(self.device, training=self.training):
-            if not self.training:
-                return self.inference(batched_inputs, images)
-            gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
-            _, losses = self.proposal_generator(images, None, gt_instances)
-            return losses
+            if self.training:
+                gt_instances = [each["instances"].to(self.device) for each in batched_inputs]
+                return self.losses(images, gt_instances)
+            nuclei = self.inference(images)
+        return [
+            {"instances": rescale_to_input(*each)}
+            for each in zip(nuclei, batched_inputs, strict=True)
+        ]
 
-    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
-        """Normalise the images and pad them to a common size."""
-        images = [each["image"].to(self.device) for each in batched_inputs]
-        images = [(image - self.pixel_mean) / self.pixel_std for image in images]
-        return ImageList.from_tensors(images)
+    def normalize(self, image: Tensor) -> Tensor:
+        """An RGB image (3, H, W) 0..255 as the networks see it."""
+        return (image.to(self.device) - self.pixel_mean) / self.pixel_std
 
-    def inference(
-        self, batched_inputs: list[dict[str, Any]], images: ImageList
-    ) -> list[dict[str, Instances]]:
-        """Proposals in the pixels of the original images."""
-        proposals, _ = self.proposal_generator(images, None)
-        results = []
-        for each, proposal in zip(batched_inputs, proposals, strict=True):
-            instances = Instances(
+    def losses(self, images: list[Tensor], gt_instances: list[Instances]) -> dict[str, Tensor]:
+        """The losses of the proposal generator by name.
+
+        Args:
+            images: normalised, (3, H, W) each.
+            gt_instances: with `gt_points`, `gt_classes` and `gt_masks`.
+        """
+        _, losses = self.proposal_generator(ImageList.from_tensors(images), None, gt_instances)
+        return losses
+
+    def inference(self, images: list[Tensor]) -> list[Instances]:
+        """The nuclei of each image: `pred_points` (N, 2), `pred_classes` (N,) and `scores` (N,).
+
+        Args:
+            images: normalised, (3, H, W) each.
+        """
+        return [
+            Instances(
                 proposal.image_size,
                 pred_points=proposal.proposal_points,
                 pred_classes=proposal.proposal_classes,
                 scores=proposal.proposal_scores,
             )
-            results.append({"instances": rescale_to_input(instances, each)})
-        return results
+            for proposal in self.propose(images)
+        ]
+
+    def propose(self, images: list[Tensor]) -> list[Instances]:
+        """The proposals of each image, see `select_points`; normalised images (3, H, W)."""
+        proposals, _ = self.proposal_generator(ImageList.from_tensors(images), None)
+        return proposals

@@ -12,8 +12,7 @@ from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from .generator import CentroidProposalGenerator, PointPredictions
-from .heads import point_head
+from .generator import CentroidProposalGenerator, PointPredictions, point_head
 from .losses import average_over_ranks
 
 

@@ -4,6 +4,7 @@ B images, H×W px, gh×gw = A anchors, K classes, C channels, L pyramid levels, 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,17 +13,14 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.structures import ImageList, Instances
+from fvcore.nn import weight_init
 from torch import Tensor, nn
 
-from cfrsam_d2.errors import UserError
-
-from .anchors import anchor_grid, sample_at_points
+from ...errors import UserError
 from .backbone import build_convnext
-from .heads import auxiliary_mask_head, point_head
 from .losses import average_over_ranks, classification_loss, mask_loss, regression_loss
 from .matcher import match_points
-from .neck import FeaturePyramid
-from .selection import select_points
+from .points import anchor_grid, sample_at_points, select_points
 
 
 class PointPredictions(NamedTuple):
@@ -34,6 +32,64 @@ class PointPredictions(NamedTuple):
     mask_logits: Tensor  # (B, H, W) of the foreground
     descriptors: Tensor  # (B, A, C), what the heads see
     levels: list[Tensor]  # L maps (B, C, hᵢ, wᵢ), finest first
+
+
+class FeaturePyramid(nn.Module):
+    """A feature pyramid without norms or activations, output on its finest levels only.
+
+    All maps feed the top-down path, whose maps need not halve exactly: a coarse map is enlarged
+    (nearest) to the size of the next finer one.
+    """
+
+    def __init__(self, *, in_channels: Sequence[int], out_channels: int, num_outputs: int) -> None:
+        """
+        Args:
+            in_channels: channels of the incoming maps, finest first.
+            out_channels: C.
+            num_outputs: how many of the finest levels to return.
+        """
+        super().__init__()
+        self.lateral_convs = nn.ModuleList(
+            nn.Conv2d(channels, out_channels, kernel_size=1) for channels in in_channels
+        )
+        self.output_convs = nn.ModuleList(
+            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
+            for _ in range(num_outputs)
+        )
+        for conv in [*self.lateral_convs, *self.output_convs]:
+            weight_init.c2_xavier_fill(conv)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (B, Cᵢ, hᵢ, wᵢ), finest first, to the finest `num_outputs` levels (B, C, hᵢ, wᵢ)."""
+        levels = [conv(feature) for conv, feature in zip(self.lateral_convs, maps, strict=True)]
+        for i in reversed(range(len(levels) - 1)):
+            coarser = F.interpolate(levels[i + 1], size=levels[i].shape[-2:], mode="nearest")
+            levels[i] = levels[i] + coarser
+        # Fewer convolutions than levels: the coarsest levels only feed the top-down path.
+        return [conv(level) for conv, level in zip(self.output_convs, levels, strict=False)]
+
+
+def point_head(dim: int, out_dim: int) -> nn.Sequential:
+    """A two-layer MLP on the descriptor of a point: (…, dim) to (…, out_dim)."""
+    return nn.Sequential(
+        nn.Linear(dim, dim),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Linear(dim, out_dim),
+    )
+
+
+def auxiliary_mask_head(dim: int) -> nn.Sequential:
+    """Foreground logits of a map: (B, dim, h, w) to (B, 1, h + 2, w + 2).
+
+    The last convolution is padded although it is 1×1: the published model's map grows by 2.
+    """
+    return nn.Sequential(
+        nn.Conv2d(dim, dim, kernel_size=3, padding=1),
+        nn.BatchNorm2d(dim),
+        nn.ReLU(),
+        nn.Conv2d(dim, 1, kernel_size=1, padding=1),
+    )
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()

@@ -1,10 +1,18 @@
 """SAM's image encoder as a Detectron2 backbone, adapted by forward hooks (paper 3.1, 3.4).
 
-B images, H×W px, h×w = H/16×W/16 cells, D ViT width.
+The ViT is `segment_anything`'s, with its weights; its blocks do without work for padding. SAM pads
+a map with zeros to whole attention windows: 16×16 cells to 28×28, three times the tokens. Padded
+tokens all have the same key and value, the projection's bias, and only those that an adapter reads
+beside real ones need an output.
+
+B images, H×W px, h×w = H/16×W/16 cells of 16 px, D width, E attention heads, d = D/E; n attention
+windows of one shape, w×w cells of a whole one.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
+import segment_anything.modeling.image_encoder as sam
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
@@ -12,37 +20,129 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import Backbone
 from segment_anything.modeling import ImageEncoderViT
-from torch import nn
+from torch import Tensor, nn
 
+from ...config import choose
 from ...errors import UserError
-from ..choices import choose
-from .adapters import ADAPTERS
-from .blocks import skip_padding
+from .adapters import ADAPTERS, AdapterKind
 
 PATCH_SIZE = 16  # px
+SMALLEST_MAP = 4  # cells
 PRETRAINED_IMAGE_SIZE = 1024  # px; sets the lengths of SAM's position tables
 NECK_CHANNELS = 256
 NUM_LEVELS = 4
 
 
+class Attention(sam.Attention):
+    """Attention within windows, with decomposed relative positions.
+
+    Attributes:
+        fast: the keys of padding are made, not computed, and of its outputs only those that are
+            read; and the fused kernel of `scaled_dot_product_attention`.
+    """
+
+    fast = True
+
+    def __init__(self, attention: sam.Attention, window_size: int, reads_padding: int) -> None:
+        """
+        Args:
+            attention: SAM's, whose weights this one takes over.
+            window_size: w; 0: a window is the whole map, and nothing is padded.
+            reads_padding: how many padded cells beside real ones an adapter of the output reads.
+        """
+        nn.Module.__init__(self)
+        self.num_heads, self.scale = attention.num_heads, attention.scale
+        self.qkv, self.proj = attention.qkv, attention.proj
+        self.use_rel_pos = True
+        self.rel_pos_h, self.rel_pos_w = attention.rel_pos_h, attention.rel_pos_w
+        self.window_size = window_size
+        self.reads_padding = reads_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend within each window.
+
+        Args:
+            x: the real cells, those at the top left of each window, (n, h, w, D).
+
+        Returns:
+            The same with padded cells to their right and below: up to `reads_padding` of them, as
+            far as the window reaches, or all of them in the plain form.
+        """
+        height, width = x.shape[1:3]
+        window = (self.window_size or height, self.window_size or width)
+        if not self.fast:
+            return super().forward(F.pad(x, (0, 0, 0, window[1] - width, 0, window[0] - height)))
+        read = [
+            min(n + self.reads_padding, w) for n, w in zip((height, width), window, strict=True)
+        ]
+        qkv = self.qkv(x)
+        if (height, width) != window:
+            real, qkv = qkv, self.qkv.bias.to(qkv.dtype).repeat(len(x), *window, 1)
+            qkv[:, :height, :width] = real
+        qkv = qkv.unflatten(3, (3, self.num_heads, -1))  # (n, w, w, 3, E, d)
+        q, k, v = qkv.permute(3, 0, 4, 1, 2, 5)  # (n, E, w, w, d) each
+        q = q[:, :, : read[0], : read[1]]
+        attended = F.scaled_dot_product_attention(
+            q.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), self._position_bias(q, window)
+        )
+        return self.proj(attended.unflatten(2, read).permute(0, 2, 3, 1, 4).flatten(3))
+
+    def _position_bias(self, q: Tensor, window: tuple[int, int]) -> Tensor:
+        """What relative positions add to the logits: (n, E, queries, keys)."""
+        height, width = q.shape[2:4]
+        of_rows = sam.get_rel_pos(window[0], window[0], self.rel_pos_h)[:height]  # (h, w, d)
+        of_columns = sam.get_rel_pos(window[1], window[1], self.rel_pos_w)[:width]
+        rows = torch.einsum("nehwd,hkd->nehwk", q, of_rows)
+        columns = torch.einsum("nehwd,wkd->nehwk", q, of_columns)
+        bias = rows[..., :, None] + columns[..., None, :]  # queries by rows and columns of keys
+        return bias.flatten(4).flatten(2, 3)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each added to what comes in."""
+
+    def __init__(self, block: sam.Block, reads_padding: int = 0) -> None:
+        """
+        Args:
+            block: SAM's, whose weights this one takes over.
+            reads_padding: see `Attention`.
+        """
+        super().__init__()
+        self.norm1 = block.norm1
+        self.attn = Attention(block.attn, block.window_size, reads_padding)
+        self.norm2 = block.norm2
+        self.mlp = block.mlp
+        self.window_size = block.window_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args and returns: a map (B, H, W, D)."""
+        x = x + (self._attend(self.norm1(x)) if self.window_size else self.attn(self.norm1(x)))
+        return x + self.mlp(self.norm2(x))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        """Attend within windows, (B, H, W, D): those that are whole, and those cut by an edge."""
+        rest = [length % self.window_size for length in x.shape[1:3]]
+        bands = []
+        for band in x.split([x.shape[1] - rest[0], rest[0]], dim=1):
+            parts = band.split([x.shape[2] - rest[1], rest[1]], dim=2)
+            alike = [self._attend_alike(part) for part in parts if part.numel()]
+            bands += [torch.cat(alike, dim=2)] if alike else []
+        return torch.cat(bands, dim=1)
+
+    def _attend_alike(self, x: Tensor) -> Tensor:
+        """Attend within the windows of a map (B, H, W, D) that are all of one shape."""
+        batch, height, width, dim = x.shape
+        h, w = min(height, self.window_size), min(width, self.window_size)
+        grid = (batch, height // h, width // w)
+        windows = x.reshape(*grid[:2], h, grid[2], w, dim).transpose(2, 3).flatten(0, 2)
+        # Contiguous: of a view, torch would project the cells row by row.
+        attended = self.attn(windows.contiguous())[:, :h, :w]
+        return attended.unflatten(0, grid).transpose(2, 3).reshape(x.shape)
+
+
 @BACKBONE_REGISTRY.register()
 class SAMEncoder(Backbone):
-    """SAM's ViT with adapters in its blocks, giving four levels through SAM's one neck.
-
-    The ViT is `segment_anything`'s, its blocks without work for padding (see `blocks`): adapters
-    hang on outputs of its submodules. MALA's hang on each block's attention (inside its windows, as
-    much padding included as it reads) and on the block itself.
-
-    Args:
-        embed_dim: D.
-        depth: number of blocks, at least 4.
-        num_heads: attention heads; divides `embed_dim`.
-        global_attn_indexes: blocks that attend over the whole map; the others in windows.
-        window_size: side of the attention windows in cells.
-        adapter_rank: rank of the adapters, at least 1.
-        frozen: whether SAM's own weights stay as they are.
-        adapter: their kind, one of `ADAPTERS`.
-    """
+    """SAM's ViT with adapters in its blocks, giving four levels through SAM's one neck."""
 
     @configurable
     def __init__(
@@ -51,16 +151,29 @@ class SAMEncoder(Backbone):
         embed_dim: int,
         depth: int,
         num_heads: int,
-        global_attn_indexes: list[int],
-        window_size: int,
+        global_attn_indexes: Sequence[int],
+        attention_window: int,
         adapter_rank: int,
         frozen: bool,
-        adapter: str = "MALA",
+        adapter: AdapterKind = ADAPTERS["MALA"],
     ) -> None:
+        """
+        Args:
+            embed_dim: D.
+            depth: number of blocks, at least 4.
+            num_heads: attention heads; divides `embed_dim`.
+            global_attn_indexes: blocks that attend over the whole map; the others in windows.
+            attention_window: side of the attention windows in cells.
+            adapter_rank: channels of the adapters' bottleneck, at least 1.
+            frozen: whether SAM's own weights stay as they are.
+            adapter: what adapts the blocks.
+
+        Raises:
+            UserError: the rank is below 1.
+        """
         super().__init__()
         if adapter_rank < 1:
-            raise UserError(f"MODEL.SAM.ADAPTER_RANK is {adapter_rank}: give 1 or more.")
-        kind = choose(ADAPTERS, adapter, "MODEL.SAM.ADAPTER")
+            raise UserError(f"adapter_rank is {adapter_rank}: give 1 or more")
         self.vit = ImageEncoderViT(
             img_size=PRETRAINED_IMAGE_SIZE,
             patch_size=PATCH_SIZE,
@@ -70,25 +183,33 @@ class SAMEncoder(Backbone):
             out_chans=NECK_CHANNELS,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
             use_rel_pos=True,
-            window_size=window_size,
+            window_size=attention_window,
             global_attn_indexes=tuple(global_attn_indexes),
         )
-        skip_padding(self.vit)
+        self.vit.blocks = nn.ModuleList(Block(each, adapter.reach) for each in self.vit.blocks)
         self.vit.requires_grad_(not frozen)
         self.adapters = nn.ModuleList(
-            nn.ModuleDict({name: kind.build(embed_dim, adapter_rank) for name in kind.places})
+            nn.ModuleDict({name: adapter.build(embed_dim, adapter_rank) for name in adapter.places})
             for _ in range(depth)
         )
-        for block, adapters in zip(self.vit.blocks, self.adapters, strict=True):
-            for name, place in kind.places.items():
-                # A partial, not a closure: a deep copy of the encoder then hooks its own adapters.
-                hook = partial(kind.hook, adapters[name])
-                block.get_submodule(place).register_forward_hook(hook)
+        self._attach_adapters(adapter)
         step = depth // NUM_LEVELS
         self._level_depths = (step, depth // 2, 3 * step, depth)  # blocks, counted from 1
         self._out_features = [f"level{i}" for i in range(NUM_LEVELS)]
         self._out_feature_strides = dict.fromkeys(self._out_features, PATCH_SIZE)
         self._out_feature_channels = dict.fromkeys(self._out_features, NECK_CHANNELS)
+
+    def _attach_adapters(self, kind: AdapterKind) -> None:
+        """Hang each adapter on the forward pass of the submodule whose output it adapts.
+
+        Of MALA, two per block: one on the attention, inside its windows, before the residual is
+        added, and one on the block itself, on the whole map (paper 3.4).
+        """
+        hook = _add_to_output if kind.beside else _adapt_output
+        for block, adapters in zip(self.vit.blocks, self.adapters, strict=True):
+            for name, place in kind.places.items():
+                # A partial, not a closure: a deep copy of the encoder then hooks its own adapters.
+                block.get_submodule(place).register_forward_hook(partial(hook, adapters[name]))
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
@@ -98,38 +219,53 @@ class SAMEncoder(Backbone):
             "depth": node.DEPTH,
             "num_heads": node.NUM_HEADS,
             "global_attn_indexes": node.GLOBAL_ATTN_INDEXES,
-            "window_size": node.WINDOW_SIZE,
+            "attention_window": node.ATTENTION_WINDOW,
             "adapter_rank": node.ADAPTER_RANK,
             "frozen": node.FREEZE,
-            "adapter": node.ADAPTER,
+            "adapter": choose(ADAPTERS, node.ADAPTER, "MODEL.SAM.ADAPTER"),
         }
 
     @property
     def size_divisibility(self) -> int:
         return PATCH_SIZE
 
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Encode normalised RGB images.
 
         Args:
-            x: (B, 3, H, W), H and W multiples of 16 and at least 64 (the adapters pad by
-                reflection and need four cells).
+            x: (B, 3, H, W), H and W multiples of 16.
 
         Returns:
             `level0` (shallowest) to `level3`, each (B, 256, H/16, W/16).
         """
+        height, width = (side // PATCH_SIZE for side in x.shape[-2:])
+        # Adapters pad by reflection, and need some cells.
+        missing = [max(SMALLEST_MAP - cells, 0) * PATCH_SIZE for cells in (height, width)]
+        x = F.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
         x = self.vit.patch_embed(x)  # (B, h, w, D)
-        x = x + self._position_table(x.shape[1], x.shape[2])
+        # SAM's absolute positions, resized to the map.
+        positions = F.interpolate(
+            self.vit.pos_embed.permute(0, 3, 1, 2),
+            x.shape[1:3],
+            mode="bicubic",
+            align_corners=False,
+        )
+        x = x + positions.permute(0, 2, 3, 1)
         levels = []
         for number, block in enumerate(self.vit.blocks, start=1):
             x = block(x)
             levels += [x] * self._level_depths.count(number)
         # Contiguous: CPU kernels for the permuted layout round four times more coarsely.
         maps = (self.vit.neck(level.permute(0, 3, 1, 2).contiguous()) for level in levels)
+        maps = (level[:, :, :height, :width] for level in maps)
         return dict(zip(self._out_features, maps, strict=True))
 
-    def _position_table(self, height: int, width: int) -> torch.Tensor:
-        """SAM's absolute positions, resized to (1, h, w, D)."""
-        table = self.vit.pos_embed.permute(0, 3, 1, 2)
-        table = F.interpolate(table, size=(height, width), mode="bicubic", align_corners=False)
-        return table.permute(0, 2, 3, 1)
+
+def _adapt_output(adapter: nn.Module, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    """Forward hook: the adapted output takes the place of the module's own."""
+    return adapter(output)
+
+
+def _add_to_output(adapter: nn.Module, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    """Forward hook: what the adapter makes of the module's input is added to the output."""
+    return output + adapter(*args)

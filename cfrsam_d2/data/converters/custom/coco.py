@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ....errors import UserError
-from ...coco import dataset_dicts_from_json, metadata_from_json, read_nucleus_json
 from ....structures.rle import decode_mask
+from ...coco import dataset_dicts_from_json, metadata_from_json, read_nucleus_json
 from .classes import ClassNames
 from .labelled_image import LabelledImage
 

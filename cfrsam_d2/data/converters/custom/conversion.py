@@ -8,12 +8,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ....errors import UserError
-from ...image_files import InputImage, find_images
-from ...coco import DEFAULT_TISSUE
-from ..dataset_writer import JSON_NAME, NucleusJsonWriter
 from ....files import folder_lock, replaced_folder
+from ...coco import DEFAULT_TISSUE
 from ...image import read_rgb
+from ...image_files import InputImage, find_images
 from ...magnification import check_magnification
+from ..dataset_writer import JSON_NAME, NucleusJsonWriter
 from .classes import ClassNames, read_classes
 from .coco import coco_images
 from .geojson import geojson_nuclei

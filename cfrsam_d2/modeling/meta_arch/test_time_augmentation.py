@@ -1,20 +1,16 @@
 """Test-time augmentation: masks averaged over flips and rotations of their window.
 
 n images, R prompts of all of them, h×w px. Prompts are points (R, 2) or boxes (R, 4); see
-`prompt_geometry`.
+`sliding_window`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .prompt_geometry import corners
-
-# Images (n, 3, h, w), R prompts and their image indices (R,) to chunks of prompts: their indices
-# (m,), logits (m, h, w) and scores (m,).
-Predict = Callable[[Tensor, Tensor, Tensor], Iterator[tuple[Tensor, Tensor, Tensor]]]
+from ..mask_head import ImageMaps, PointPromptedMaskHead
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class View:
 
     def of_prompts(self, prompts: Tensor, height: int, width: int) -> Tensor:
         """Move prompts with the images, which are of height×width px before."""
-        xy = corners(prompts)
+        xy = prompts.unflatten(1, (-1, 2))
         if self.transposed:
             xy, width, height = xy.flip(2), height, width
         if -1 in self.flipped:
@@ -58,26 +54,37 @@ VIEWS = [
 ]
 
 
-def segment_averaged(
-    predict: Predict, images: Tensor, prompts: Tensor, prompt_image: Tensor
+def encode_views(encode: Callable[[Tensor], ImageMaps], images: Tensor) -> list[ImageMaps]:
+    """Encode windows as they look in each of `VIEWS`.
+
+    Args:
+        encode: of the model.
+        images: normalised, (n, 3, h, w); padding turns with them.
+    """
+    return [encode(view.of_maps(images)) for view in VIEWS]
+
+
+def average_views(
+    head: PointPromptedMaskHead, maps: list[ImageMaps], prompts: Tensor, prompt_image: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Masks from the mean of the probabilities that the network gives in all views.
 
     Args:
-        predict: the network.
-        images: normalised, (n, 3, h, w); padding turns with them.
-        prompts: in px of the images.
-        prompt_image: index of each prompt's image, (R,).
+        head: the model's.
+        maps: of `encode_views`.
+        prompts: in px of the windows.
+        prompt_image: index of each prompt's window, (R,).
 
     Returns:
         Masks (R, h, w), bool, where the mean probability is above 0.5, and the mean scores (R,).
     """
-    height, width = images.shape[-2:]
-    probabilities = images.new_zeros(len(prompts), height, width)
-    scores = images.new_zeros(len(prompts))
-    for view in VIEWS:
+    height, width = maps[0].frame_size
+    probabilities = prompts.new_zeros(len(prompts), height, width)
+    scores = prompts.new_zeros(len(prompts))
+    for view, of_view in zip(VIEWS, maps, strict=True):
         turned = view.of_prompts(prompts, height, width)
-        for chunk, logits, pred_iou in predict(view.of_maps(images), turned, prompt_image):
-            probabilities[chunk] += view.undo(logits.sigmoid()) / len(VIEWS)
-            scores[chunk] += pred_iou / len(VIEWS)
+        predictions = head.predict(of_view, turned, prompt_image)
+        logits = predictions.logits[head.final_mask]
+        probabilities += view.undo(logits.sigmoid()) / len(VIEWS)
+        scores += predictions.decoded.pred_iou / len(VIEWS)
     return probabilities > 0.5, scores

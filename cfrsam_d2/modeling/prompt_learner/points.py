@@ -1,12 +1,50 @@
-"""From raw point predictions to point prompts (section 3.3.3).
+"""The points of stage 1: anchors on a grid, maps sampled at points, and which points are proposed.
 
-A anchors, N points, K classes, H×W px.
+B images, H×W px, gh×gw = A anchors, h×w cells of a map, N points, K classes. Points are
+(x, y) in px.
 """
 
+import math
+
 import torch
+import torch.nn.functional as F
 from detectron2.structures import Instances
 from scipy.spatial import cKDTree
 from torch import Tensor
+
+
+def anchor_grid(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
+    """One anchor per `stride`-sized cell of an image, cells cut by the border included.
+
+    Column j is at `j·stride + r/2`, where r is the width of the last column's cell (`width mod
+    stride`, or `stride` if that is 0); rows likewise. Padding of the image belongs to it here.
+
+    Returns:
+        (gh, gw, 2) = (⌈H/stride⌉, ⌈W/stride⌉, 2) points (x, y) in px, float32.
+    """
+    y, x = (
+        torch.arange(math.ceil(length / stride), dtype=torch.float32, device=device) * stride
+        + (length % stride or stride) / 2
+        for length in (height, width)
+    )
+    return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
+
+
+def sample_at_points(feature: Tensor, points: Tensor, stride: int) -> Tensor:
+    """Sample a map bilinearly at image points; outside of the map there are zeros.
+
+    Args:
+        feature: (B, C, h, w) map.
+        points: (B, gh, gw, 2) points (x, y) in px of the image.
+        stride: px of the image to a cell of the map.
+
+    Returns:
+        (B, C, gh, gw) samples.
+    """
+    height, width = feature.shape[-2:]
+    size = points.new_tensor([width * stride, height * stride])
+    grid = 2 * points / size - 1
+    return F.grid_sample(feature.to(grid.dtype), grid, padding_mode="zeros", align_corners=True)
 
 
 @torch.no_grad()

@@ -1,29 +1,22 @@
-"""Which prompts stage 2 gets, and in training which nucleus each of them stands for.
+"""Which prompts train stage 2, and which nucleus each of them stands for.
 
-P prompts and N nuclei of one image, H×W px. Prompts are points (P, 2) or boxes (P, 4); see
-`prompt_geometry`.
+P prompts and N nuclei of one image, H×W px; prompts as in `sliding_window`.
 """
 
 from collections.abc import Callable
 
 import torch
 from detectron2.structures import Instances
+from torch import Tensor
 
-from ..errors import UserError
-from .prompt_geometry import centers, prompts_of_boxes
+from .sliding_window import centers, prompts_of, prompts_of_boxes
 
-
-def prompts_of(proposals: Instances) -> torch.Tensor:
-    """The learner's prompts: its boxes (P, 4) if it proposes them, or its points (P, 2)."""
-    if proposals.has("proposal_boxes"):
-        return prompts_of_boxes(proposals.proposal_boxes.tensor)
-    return proposals.proposal_points
+# Proposals and ground truth of an image to prompts (K, 2) or (K, 4), and each one's nucleus (K,).
+PromptSource = Callable[[Instances, Instances], tuple[Tensor, Tensor]]
 
 
-def learner_prompts(
-    gt_instances: Instances, proposals: Instances
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The learner's prompts whose centers lie on a nucleus, one a nucleus (the first).
+def learner_prompts(gt_instances: Instances, proposals: Instances) -> tuple[Tensor, Tensor]:
+    """The learner's prompts whose centers lie on a nucleus, one per nucleus (the first).
 
     Returns:
         Prompts (K, 2) or (K, 4) and the index of each one's nucleus (K,).
@@ -47,7 +40,7 @@ def learner_prompts(
 
 def centroid_prompts(
     gt_instances: Instances, proposals: Instances | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """The nuclei's own centroids; returns as `learner_prompts`."""
     points = gt_instances.gt_points
     return points, torch.arange(len(points), device=points.device)
@@ -55,7 +48,7 @@ def centroid_prompts(
 
 def random_prompts(
     gt_instances: Instances, proposals: Instances | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """A random pixel of each nucleus; returns as `learner_prompts`."""
     gt_masks = gt_instances.gt_masks.tensor
     points = gt_instances.gt_points.clone()
@@ -68,34 +61,21 @@ def random_prompts(
 
 def gt_box_prompts(
     gt_instances: Instances, proposals: Instances | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """The nuclei's own tight boxes; returns as `learner_prompts`."""
     boxes = gt_instances.gt_boxes.tensor
     return prompts_of_boxes(boxes), torch.arange(len(boxes), device=boxes.device)
 
 
-POINT_SOURCES: dict[str, Callable] = {
+POINT_SOURCES: dict[str, PromptSource] = {
     "learner": learner_prompts,
     "centroid": centroid_prompts,
     "random": random_prompts,
 }
-BOX_SOURCES: dict[str, Callable] = {"learner": learner_prompts, "centroid": gt_box_prompts}
+BOX_SOURCES: dict[str, PromptSource] = {"learner": learner_prompts, "centroid": gt_box_prompts}
 
 
-def prompt_source(name: str, *, boxes: bool = False) -> Callable:
-    """The function of a value of MODEL.CFRSAM.TRAIN_PROMPTS, for points or for boxes."""
-    sources = BOX_SOURCES if boxes else POINT_SOURCES
-    if name not in sources:
-        why = " and MODEL.PROPOSAL_GENERATOR.NAME is one of boxes" if boxes else ""
-        raise UserError(
-            f"MODEL.CFRSAM.TRAIN_PROMPTS is {name!r}{why}: choose one of {sorted(sources)}."
-        )
-    return sources[name]
-
-
-def draw_nuclei(
-    prompts: torch.Tensor, nuclei: torch.Tensor, most: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """At most `most` of the prompts, drawn at random without repetition."""
+def draw_prompts(prompts: Tensor, nuclei: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """At most `most` of the prompts with their nuclei, drawn at random without repetition."""
     drawn = torch.randperm(len(prompts))[:most].to(prompts.device)
     return prompts[drawn], nuclei[drawn]
