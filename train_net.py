@@ -11,7 +11,6 @@ ends, they are scored on DATASETS.TEST. A run that was interrupted continues wit
 """
 
 import argparse
-import os
 import sys
 import time
 
@@ -27,7 +26,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
-from cfrsam_d2.engine.setup import check_initial_weights, skip_initial_weights
+from cfrsam_d2.engine.weights import check_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
 
 
@@ -37,21 +36,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cfrsam_d2")
     if not args.eval_only:
-        if path := weights_to_continue_from(cfg, args.resume):
-            skip_initial_weights(cfg, path)
-        else:
-            check_initial_weights(cfg)
+        check_initial_weights(cfg, resume=args.resume)
     cfg.freeze()
     return cfg
-
-
-def weights_to_continue_from(cfg: CfgNode, resume: bool) -> str:
-    """The run's last checkpoint, if it is to be resumed and there is one, or MODEL.WEIGHTS."""
-    tag = os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")
-    if resume and os.path.isfile(tag):
-        with open(tag) as file:
-            return os.path.join(cfg.OUTPUT_DIR, file.read().strip())
-    return cfg.MODEL.WEIGHTS
 
 
 @exits_on_user_error
@@ -73,7 +60,7 @@ def main(args: argparse.Namespace) -> None:
 
 @exits_on_user_error
 def run(arguments: list[str] | None = None) -> None:
-    """Read the command line and run `main` once a GPU."""
+    """Read the command line and run `main` once per GPU."""
     parser = default_argument_parser(epilog=__doc__)
     args = parser.parse_args(arguments)
     num_gpus = torch.cuda.device_count()

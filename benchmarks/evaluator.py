@@ -3,7 +3,7 @@
     python benchmarks/evaluator.py [--images 60] [--json]
 
 Scored are PanNuke-format arrays: those of the published numbers (CFRSAM_FIXTURES, or
-../shared/fixtures) repeated, or generated ones where that folder is missing. All of bPQ, class PQ,
+tests/fixtures) repeated, or generated ones where that folder is missing. All of bPQ, class PQ,
 AJI, AJI+ and centroid pairs are computed by three routes, which must agree to 1e-6: the loops kept
 in this file, `score_pannuke_arrays`, and `NucleusEvaluator` from encoded ground truth and masks.
 """
@@ -30,7 +30,7 @@ from cfrsam_d2.evaluation import ImageScores, NucleusEvaluator, score_pannuke_ar
 from cfrsam_d2.structures.masks import BoxMask, BoxMasks
 from cfrsam_d2.structures.rle import encode_mask
 
-FIXTURES = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
+FIXTURES = Path(__file__).resolve().parents[1] / "tests" / "fixtures"
 Scores = list[float]  # bPQ, K class PQ, AJI, AJI+, then the confusion matrix of centroids
 Masks = list[np.ndarray]  # one (H, W) bool per nucleus
 

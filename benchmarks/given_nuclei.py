@@ -19,7 +19,6 @@ from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
 from cfrsam_d2.complexity import IMAGE_SIZE
-from cfrsam_d2.engine.setup import skip_initial_weights
 from cfrsam_d2.modeling.mask_head.decoder import PATCH_SIZE
 
 DIAMETER = 20  # px, of a nucleus
@@ -46,7 +45,6 @@ def random_image(size: int = IMAGE_SIZE) -> Tensor:
 
 def random_model(cfg: CfgNode) -> nn.Module:
     """The model of a config, with random weights."""
-    skip_initial_weights(cfg)
     torch.manual_seed(0)
     return build_model(cfg).eval()
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from torch import nn
-
 from cfrsam_d2.published import as_published
+from torch import nn
 
 ALL_AT_ONCE = 10**6  # prompts a chunk
 

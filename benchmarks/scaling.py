@@ -25,10 +25,10 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
 from cfrsam_d2.complexity import IMAGE_SIZE
-from cfrsam_d2.files import write_bytes
 from cfrsam_d2.data.palette import line_colors
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import exits_on_user_error
+from cfrsam_d2.files import write_bytes
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "cfrsam_b.yaml"
 NUCLEI = (9, 25, 49, 100, 196, 289, 400)  # squares: they lie on a grid

@@ -16,7 +16,6 @@ from detectron2.modeling import build_backbone, build_model, build_proposal_gene
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
-from .engine.setup import skip_initial_weights
 from .modeling.mask_head import PointPromptedMaskHead
 from .modeling.plain import plain_form
 from .modeling.prompt_learner import CentroidProposalGenerator
@@ -66,7 +65,7 @@ def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
     """Count what the model of a config costs.
 
     Args:
-        cfg: of either stage; weights that it names are not read.
+        cfg: of either stage.
 
     Returns:
         The cost of each part by name: of a prompt learner "stage1"; of CFR-SAM also "stage2" with
@@ -99,26 +98,19 @@ def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
 
 
 def count_trainable(cfg: CfgNode) -> int:
-    """Parameters of stage 2 that train, by a config of it; weights that it names are not read."""
-    cfg = _without_weights(cfg)
+    """Parameters of stage 2 that train, by a config of it."""
     with torch.device("meta"):
         parts = build_backbone(cfg), PointPromptedMaskHead(cfg)
     parameters = (each for part in parts for each in part.parameters())
     return sum(each.numel() for each in parameters if each.requires_grad)
 
 
-def _without_weights(cfg: CfgNode) -> CfgNode:
-    cfg = cfg.clone()
-    cfg.defrost()
-    skip_initial_weights(cfg)
-    cfg.MODEL.DEVICE = "meta"
-    return cfg
-
-
 @torch.no_grad()
 def _build(cfg: CfgNode) -> nn.Module:
     """The model with zeros for weights: no count depends on them, and none have to be drawn."""
-    cfg = _without_weights(cfg)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
         model = build_model(cfg)
         # Not frozen, as it is in the run of its own.

@@ -11,12 +11,12 @@ Part = TypeVar("Part")
 
 
 def choose(parts: Mapping[str, Part], name: str, key: str) -> Part:
-    """The part of the model that a config key names.
+    """The part that a key chooses by its name.
 
     Args:
         parts: by name.
         name: the value of the key.
-        key: the key.
+        key: the key, or the argument, that has it.
 
     Raises:
         UserError: there is none of that name.
@@ -33,6 +33,7 @@ def add_cfrsam_config(cfg: CN) -> None:
     _add_prompt_learner_keys(cfg)
     _add_sam_keys(cfg)
     _add_mask_head_keys(cfg)
+    _add_stage2_training_keys(cfg)
     _add_inference_keys(cfg)
     _add_solver_keys(cfg)
 
@@ -49,10 +50,6 @@ def _set_detectron2_defaults(cfg: CN) -> None:
     # Or "BoxProposalGenerator", in both stages: boxes prompt stage 2 (Table 11).
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "CentroidProposalGenerator"
     cfg.MODEL.WEIGHTS = ""
-    # torch.compile the ConvNeXt and the MLPs of SAM's encoder, when they first run.
-    cfg.MODEL.COMPILE = False
-    # Convolutions of the prompt learner and the mask head on maps whose channels lie together.
-    cfg.MODEL.CHANNELS_LAST = False
     # Tiles without nuclei are data, too.
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     cfg.DATALOADER.ASPECT_RATIO_GROUPING = False
@@ -70,7 +67,7 @@ def _add_data_keys(cfg: CN) -> None:
     # Images are rescaled to this magnification before all else, and their predictions back to the
     # files' own pixels; 0: images as they are. The lengths below are in px of this magnification.
     cfg.INPUT.MAGNIFICATION = 0
-    # "none", "prompt_learner" (stage 1) or "sam" (stage 2): the published augmentations.
+    # "none", "prompt_learner" (stage 1's in the released code) or "sam" (stage 2's).
     cfg.INPUT.AUGMENTATION = "none"
     # Side of the random training crop in px; smaller images are padded to it. 0 keeps images whole.
     cfg.INPUT.TRAIN_CROP_SIZE = 0
@@ -80,9 +77,9 @@ def _add_prompt_learner_keys(cfg: CN) -> None:
     node = cfg.MODEL.PROMPT_LEARNER = CN()
     node.NUM_CLASSES = 5
     node.BACKBONE = "convnext_small"  # a ConvNeXt of timm
-    node.DEPTHS = []  # blocks a stage; empty: timm's own
-    node.DIMS = []  # channels a stage; empty: timm's own
-    node.PRETRAINED = True  # ImageNet weights through timm
+    node.DEPTHS = []  # blocks of each of its four levels; empty: timm's own
+    node.DIMS = []  # channels of each level; empty: timm's own
+    node.PRETRAINED = True  # its training starts from ImageNet weights, through timm
     node.PRETRAINED_FILE = ""  # a local file of them; empty: timm downloads it
     node.HIDDEN_DIM = 256  # channels of necks, descriptor and heads
     node.NUM_LEVELS = 3  # pyramid levels sampled: 3 PanNuke, 4 CPM-17 and MoNuSeg
@@ -96,16 +93,15 @@ def _add_prompt_learner_keys(cfg: CN) -> None:
 
 def _add_sam_keys(cfg: CN) -> None:
     node = cfg.MODEL.SAM = CN()
-    node.WEIGHTS = ""  # Meta's sam_vit_*.pth; empty: random
+    node.WEIGHTS = ""  # Meta's sam_vit_*.pth, from which training starts; empty: random
     node.EMBED_DIM = 768
     node.DEPTH = 12
     node.NUM_HEADS = 12
     node.GLOBAL_ATTN_INDEXES = [2, 5, 8, 11]
-    node.ATTENTION_WINDOW = 14  # side of the attention windows, cells of 16 px
+    node.ATTENTION_WINDOW = 14  # side of the windows that blocks attend in, cells of 16 px
     node.FREEZE = True  # of the encoder; the adapters train
-    # What adapts its blocks: "MALA" or, of Tables 7 and 8, "StaticMALA" (kernels that are learnt,
-    # not predicted), "Houlsby" (bottlenecks after attention and MLP), "LoRA" (on queries and
-    # values), "none".
+    # What adapts its blocks: MALA or one of Tables 7 and 8, see ADAPTERS in
+    # modeling/sam/adapters.py.
     node.ADAPTER = "MALA"
     node.ADAPTER_RANK = 64  # channels of its bottleneck
 
@@ -114,11 +110,11 @@ def _add_mask_head_keys(cfg: CN) -> None:
     node = cfg.MODEL.MASK_HEAD = CN()
     node.FOCAL_WEIGHT = 20.0  # lambda of Eq. 16
     node.BOUNDARY_WEIGHT = 0.01  # Eq. 15
-    # What makes one map of the encoder's levels: "HMFM" or, of Table 7, "last" (the deepest level
-    # alone), "add", "average", "concatenate" (and a 1×1 convolution).
+    # What makes one map of the encoder's levels: HMFM or one of Table 7, see FUSIONS in
+    # modeling/mask_head/fusions.py.
     node.FUSION = "HMFM"
-    # What refines the initial masks: "BGMR" or, of Table 7, "none" (they are the result), "MLP" (of
-    # BGMR's size), "BGMR-without-MCBE", "BGMR-without-BGFF".
+    # What refines the initial masks: BGMR or one of Table 7, see REFINERS in
+    # modeling/mask_head/refiners.py.
     node.REFINEMENT = "BGMR"
     # Sides in px of the crops that BGMR refines, smallest first; each nucleus takes the first that
     # holds its initial mask with the halo, its prompt in the middle. Empty: all at full frame.
@@ -128,22 +124,26 @@ def _add_mask_head_keys(cfg: CN) -> None:
     node.FINAL_MASK = "refined"  # or "initial": what inference returns
 
 
-def _add_inference_keys(cfg: CN) -> None:
+def _add_stage2_training_keys(cfg: CN) -> None:
     node = cfg.MODEL.CFRSAM = CN()
-    node.PROMPT_LEARNER_WEIGHTS = ""  # checkpoint of stage 1; kept frozen
+    node.PROMPT_LEARNER_WEIGHTS = ""  # checkpoint of stage 1, from which training starts; frozen
     # Whether checkpoints hold what stays frozen and comes from a file: the prompt learner, SAM's
     # encoder and its prompt encoder. False makes them small; these files are then read again.
     node.SAVE_FROZEN = True
     # Prompts that train stage 2: "learner" (frozen predictions), "centroid" or "random" interior
     # points of the ground truth; of boxes, "centroid" are the ground truth's own.
     node.TRAIN_PROMPTS = "learner"
-    node.MAX_TRAIN_NUCLEI = 25  # nuclei an image, drawn at random
-    node.NMS_THRESH = 0.5  # box IoU: 0.5 PanNuke and CPM-17, 0.3 MoNuSeg
-    window = cfg.MODEL.SLIDING_WINDOW = CN()
-    window.SIZE = 256  # px; larger images are cut into windows for stage 2
-    window.OVERLAP = 64  # px
-    window.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
-    window.BATCH = 8  # windows encoded at once; bounds memory
+    node.MAX_TRAIN_NUCLEI = 25  # nuclei per image, drawn at random
+
+
+def _add_inference_keys(cfg: CN) -> None:
+    cfg.MODEL.CFRSAM.NMS_THRESH = 0.5  # box IoU: 0.5 PanNuke and CPM-17, 0.3 MoNuSeg
+    # Larger images are cut into windows for stage 2.
+    node = cfg.MODEL.SLIDING_WINDOW = CN()
+    node.SIZE = 256  # px
+    node.OVERLAP = 64  # px
+    node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
+    node.BATCH = 8  # windows encoded at once; bounds memory
     # Masks of stage 2 averaged over flips and rotations of each window: eight times the work.
     cfg.TEST.AUG.ENABLED = False
     # Inference in bfloat16 where that does no harm; SOLVER.AMP.ENABLED is the same for training.

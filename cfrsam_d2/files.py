@@ -15,20 +15,26 @@ from iopath.common.file_io import file_lock
 from .errors import UserError
 
 
-def dataset_root() -> Path:
-    """The folder of all datasets: the environment's DETECTRON2_DATASETS, or `./datasets`."""
-    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a name beside `path` to write to, and rename it to `path` unless the block raises."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` beside `path` and rename it into place."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    """Write `data` to a file."""
+    with written_whole(path) as partial:
+        partial.write_bytes(data)
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write `data` as compact JSON; the file appears as a whole."""
+    """Write `data` as compact JSON."""
     write_bytes(path, json.dumps(data, separators=(",", ":")).encode())
 
 
@@ -39,7 +45,7 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 def write_png(path: Path, image: np.ndarray) -> None:
     """Write an (H, W, 3) uint8 RGB image."""
-    path.write_bytes(png_bytes(image))
+    write_bytes(path, png_bytes(image))
 
 
 @contextmanager

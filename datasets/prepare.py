@@ -17,13 +17,13 @@ from pathlib import Path
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
+from cfrsam_d2.data.builtin import dataset_root
 from cfrsam_d2.data.converters.cpm17 import convert_cpm17
 from cfrsam_d2.data.converters.custom import convert_custom
-from cfrsam_d2.files import dataset_root
-from cfrsam_d2.data.magnification import DEFAULT_MAGNIFICATION
 from cfrsam_d2.data.converters.monuseg import convert_monuseg
 from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold
 from cfrsam_d2.data.converters.pannuke_layout import find_pannuke_fold
+from cfrsam_d2.data.magnification import DEFAULT_MAGNIFICATION
 from cfrsam_d2.errors import exits_on_user_error
 
 

@@ -1,4 +1,4 @@
-"""Every ablation on a small scale: trained, resumed exactly, converted and evaluated."""
+"""Ablations on a small scale, one of each code path: trained, resumed, converted, evaluated."""
 
 import json
 import sys
@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import test_train_net
 import torch
+import yaml
 from detectron2.modeling import build_model
 
 import train_net
 from cfrsam_d2.checkpoint.files import read_checkpoint
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.engine.setup import skip_initial_weights
+from cfrsam_d2.modeling.mask_head.fusions import FUSIONS
 
 ROOT = Path(__file__).resolve().parents[1]
-ABLATIONS = sorted((ROOT / "configs" / "ablations").glob("*.yaml"))
+CHOOSE_PARTS = {"ADAPTER", "FREEZE", "FUSION", "REFINEMENT"}
 sys.path.insert(0, str(ROOT / "tools"))
 import convert_checkpoint  # noqa: E402
 
@@ -56,7 +57,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a SAM and a prompt learner of random weights."""
     folder = tmp_path_factory.mktemp("weights")
     cfg = load_config(str(ROOT / "configs" / "cfrsam_b.yaml"), as_arguments(SMALL))
-    skip_initial_weights(cfg)
     torch.manual_seed(0)
     model = build_model(cfg)
     sam = model.backbone.vit.state_dict(prefix="image_encoder.")
@@ -110,7 +110,7 @@ def parts_that_train(config: Path) -> set[str]:
     parts = {
         "backbone.vit": not node.SAM.FREEZE,
         "backbone.adapters": node.SAM.ADAPTER != "none",
-        "mask_head.fusion": node.MASK_HEAD.FUSION in ("HMFM", "concatenate"),
+        "mask_head.fusion": bool(list(FUSIONS[node.MASK_HEAD.FUSION](256).parameters())),
         "mask_head.mask_decoder": True,
         "mask_head.deep_branch": node.MASK_HEAD.REFINEMENT != "none",
         "mask_head.bgmr": node.MASK_HEAD.REFINEMENT != "none",
@@ -118,7 +118,18 @@ def parts_that_train(config: Path) -> set[str]:
     return {part for part, trains in parts.items() if trains}
 
 
-@pytest.mark.parametrize("config", ABLATIONS, ids=lambda path: path.stem)
+def one_of_each_path() -> list[Path]:
+    """Of the configs that choose the same parts, the first; none that changes only numbers."""
+    configs: dict[frozenset, Path] = {}
+    for path in sorted((ROOT / "configs" / "ablations").glob("*.yaml")):
+        nodes = yaml.safe_load(path.read_text())["MODEL"].values()
+        keys = {key: value for node in nodes for key, value in node.items()}
+        parts = frozenset((key, keys[key]) for key in keys.keys() & CHOOSE_PARTS)
+        configs.setdefault(parts, path)
+    return [path for parts, path in configs.items() if parts]
+
+
+@pytest.mark.parametrize("config", one_of_each_path(), ids=lambda path: path.stem)
 def test_train_resume_convert_evaluate(config: Path, run: Callable[..., Path], tmp_path: Path):
     straight = run(config, "straight")
     broken = run(config, "broken", SOLVER__MAX_ITER=1, DATASETS__TEST=())

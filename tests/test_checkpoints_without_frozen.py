@@ -1,25 +1,23 @@
-"""Run 2 without its frozen weights in its checkpoints: small, resumed exactly, evaluated alike."""
+"""Checkpoints of stage 2 without its frozen weights: small, resumed exactly, evaluated alike."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import test_two_runs
+import test_two_stages
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from test_two_runs import ITERATIONS, Interrupted, config, train
+from test_two_stages import ITERATIONS, Interrupted, config, train
 from torch import Tensor
 
 from cfrsam_d2.checkpoint.checkpointer import without
 from cfrsam_d2.checkpoint.files import read_checkpoint
 from cfrsam_d2.checkpoint.frozen import SOURCES
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
-from cfrsam_d2.engine.setup import skip_initial_weights
 from cfrsam_d2.errors import UserError
-from train_net import weights_to_continue_from
 
-small_synthetic = test_two_runs.small_synthetic
+small_synthetic = test_two_stages.small_synthetic
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +25,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a SAM and a prompt learner of random weights, and another SAM."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    model = build_model(config("cfrsam", folder, "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""))
+    model = build_model(config("cfrsam", folder))
     sam = model.backbone.vit.state_dict(prefix="image_encoder.")
     for part in ("prompt_encoder", "mask_decoder"):
         sam |= getattr(model.mask_head, part).state_dict(prefix=f"{part}.")
@@ -39,7 +37,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_2(weights: Path, tmp_path: Path) -> Callable[..., CfgNode]:
+def stage_2(weights: Path, tmp_path: Path) -> Callable[..., CfgNode]:
     """A function: a folder and overrides to the config of a run that leaves out what is frozen."""
 
     def make(name: str, *overrides: object) -> CfgNode:
@@ -66,15 +64,10 @@ def assert_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
-def resume(cfg: CfgNode) -> None:
-    skip_initial_weights(cfg, weights_to_continue_from(cfg, resume=True))  # as train_net.py does
-    train(cfg, resume=True)
-
-
 def test_what_is_left_out_is_had_from_its_files(
-    run_2: Callable[..., CfgNode], monkeypatch: pytest.MonkeyPatch
+    stage_2: Callable[..., CfgNode], monkeypatch: pytest.MonkeyPatch
 ):
-    whole, small, broken = run_2("whole", "MODEL.CFRSAM.SAVE_FROZEN", True), *map(run_2, "ab")
+    whole, small, broken = stage_2("whole", "MODEL.CFRSAM.SAVE_FROZEN", True), *map(stage_2, "ab")
     train(whole)
     train(small)
     run_step = NucleusTrainer.run_step
@@ -88,7 +81,7 @@ def test_what_is_left_out_is_had_from_its_files(
         patch.setattr(NucleusTrainer, "run_step", step)
         with pytest.raises(Interrupted):
             train(broken)
-    resume(broken)
+    train(broken, resume=True)
 
     expected = final(whole)
     assert "left_out" not in expected
@@ -101,14 +94,14 @@ def test_what_is_left_out_is_had_from_its_files(
         assert_equal(build_trained_model(cfg).state_dict(), build_trained_model(whole).state_dict())
 
 
-def test_what_trains_is_never_left_out(run_2: Callable[..., CfgNode]):
-    cfg = run_2("trained", "MODEL.SAM.FREEZE", False, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")
+def test_what_trains_is_never_left_out(stage_2: Callable[..., CfgNode]):
+    cfg = stage_2("trained", "MODEL.SAM.FREEZE", False, "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")
     train(cfg)
     assert final(cfg)["left_out"].keys() == SOURCES.keys() - {"backbone.vit."}
 
 
-def test_missing_and_other_files_are_named(run_2: Callable[..., CfgNode], weights: Path):
-    cfg = run_2("trained", "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")
+def test_missing_and_other_files_are_named(stage_2: Callable[..., CfgNode], weights: Path):
+    cfg = stage_2("trained", "SOLVER.MAX_ITER", 1, "SOLVER.STEPS", "()")
     train(cfg)
     for key, value, message in (
         ("SAM.WEIGHTS", "", r"leaves out the frozen weights backbone.vit.\*: let MODEL.SAM.WEI"),
@@ -120,12 +113,11 @@ def test_missing_and_other_files_are_named(run_2: Callable[..., CfgNode], weight
         with pytest.raises(UserError, match=rf"model_final.pth .*{message}"):
             build_trained_model(changed)
         with pytest.raises(UserError, match=rf"model_final.pth .*{message}"):
-            resume(changed)
+            train(changed, resume=True)
 
 
 def test_a_checkpoint_of_vit_b_is_about_34_mb():
-    cfg = load_config(str(test_two_runs.CONFIGS.parent / "cfrsam_b.yaml"))
-    skip_initial_weights(cfg)
+    cfg = load_config(str(test_two_stages.CONFIGS.parent / "cfrsam_b.yaml"))
     cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
         weights = build_model(cfg).state_dict()

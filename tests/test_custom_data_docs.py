@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cfrsam_d2.data.builtin import register_builtin_datasets
+from cfrsam_d2.data.builtin import dataset_root, register_builtin_datasets
 from cfrsam_d2.data.coco import load_nucleus_json
-from cfrsam_d2.files import dataset_root
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.data.synthetic import make_synthetic_dataset
 

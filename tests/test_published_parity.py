@@ -1,12 +1,11 @@
 """Every module computes what the published one computes, and the scores are the official ones.
 
-All sizes, names and weights come from the folder of published numbers (CFRSAM_FIXTURES), so that
-another folder of the same form can take its place.
+All sizes, names and weights come from the folder of published numbers, so that another one of the
+same form can take its place (CFRSAM_FIXTURES; by default tests/fixtures).
 """
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import nn
 
 from cfrsam_d2.checkpoint import convert_published_state_dict
 from cfrsam_d2.config import add_cfrsam_config
-from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead, mask_head_parts
 from cfrsam_d2.modeling.mask_head.bgmr import BGMR
 from cfrsam_d2.modeling.mask_head.hmfm import HMFM
 from cfrsam_d2.modeling.mask_head.losses import boundary_bce, mask_losses
@@ -163,7 +162,7 @@ def test_bgmr(fixtures: Path):
     assert_close(base, expected["base_feature"])
     assert_close(detail - base, expected["boundary_enhanced"])
     refined_logits, boundary_logits = bgmr(
-        bgmr.bgff.of_detail(detail)[prompt_image(expected["counts"])],
+        detail[prompt_image(expected["counts"])],
         expected["mask_feature"],
         expected["fused_feature"],
     )
@@ -171,17 +170,16 @@ def test_bgmr(fixtures: Path):
     assert_close(boundary_logits[:, None], expected["boundary_logits"])
 
 
-def stage2_names() -> list[str]:
-    """The files stage2_tiny_*.npz, whatever their sizes."""
-    folder = os.environ.get("CFRSAM_FIXTURES")
-    shared = os.environ.get("CFRSAM_SHARED", Path(__file__).resolve().parents[2] / "shared")
-    names = sorted(p.name for p in Path(folder or f"{shared}/fixtures").glob("stage2_tiny_*.npz"))
-    return names or ["stage2_tiny_256.npz"]
+def test_stage2(fixtures: Path, subtests: pytest.Subtests):
+    names = [path.name for path in sorted(fixtures.glob("stage2_tiny_*.npz"))]
+    assert names
+    for name in names:
+        with subtests.test(name):
+            compare_stage2(fixtures, name)
 
 
-@pytest.mark.parametrize("name", stage2_names())
 @torch.no_grad()
-def test_stage2(fixtures: Path, name: str):
+def compare_stage2(fixtures: Path, name: str) -> None:
     sizes, expected = manifest(fixtures, name), arrays(fixtures, name)
     model = nn.Module()
     model.backbone = SAMEncoder(
@@ -189,11 +187,11 @@ def test_stage2(fixtures: Path, name: str):
         depth=sizes["depth"],
         num_heads=sizes["num_heads"],
         global_attn_indexes=sizes["global_attn_indexes"],
-        window_size=sizes["window_size"],
+        attention_window=sizes["window_size"],
         adapter_rank=sizes["mala_rank"],
         frozen=True,
     )
-    model.mask_head = PointPromptedMaskHead()
+    model.mask_head = PointPromptedMaskHead(**mask_head_parts())
     with_published_weights(model, fixtures, sizes)
     cfg = get_cfg()
     add_cfrsam_config(cfg)
@@ -210,11 +208,11 @@ def test_stage2(fixtures: Path, name: str):
     assert_close(features["level0"], expected["level0"])
     assert_close(features["level3"], expected["level3"])
     assert_close(maps.embeddings, expected["fused"])
-    assert_close(predictions.low_res_logits[:, None], expected["low_res_logits"])
-    assert_close(predictions.initial_logits, expected["initial_logits"])
-    assert_close(predictions.refined_logits, expected["refined_logits"])
-    assert_close(predictions.boundary_logits[:, None], expected["boundary_logits"])
-    assert_close(predictions.pred_iou, expected["iou"])
+    assert_close(predictions.decoded.logits[:, None], expected["low_res_logits"])
+    assert_close(predictions.logits["initial"], expected["initial_logits"])
+    assert_close(predictions.logits["refined"], expected["refined_logits"])
+    assert_close(predictions.logits["boundary"][:, None], expected["boundary_logits"])
+    assert_close(predictions.decoded.pred_iou, expected["iou"])
 
 
 def test_stage2_losses(fixtures: Path):

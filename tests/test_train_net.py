@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
+from cfrsam_d2.structures.masks import BoxMask
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -33,7 +34,7 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for class_index, (x, y) in enumerate(rng.integers(8, 56, size=(2, 2)).tolist()):
                 mask = cv2.circle(np.zeros((64, 64), np.uint8), (x, y), 6, 1, -1).astype(bool)
                 image[mask] = (80, 40, 120) if class_index == 0 else (160, 90, 180)
-                nuclei.append((mask, class_index))
+                nuclei.append((BoxMask.of_frame(mask), class_index))
             writer.add(f"{i}.png", image, nuclei if i else [], tissue="Drawn")
         writer.write()
     return root

@@ -1,7 +1,7 @@
 """What makes configs/quickstart/cfrsam.yaml a model that runs untrained in a test."""
 
 TINY = [
-    *("MODEL.DEVICE", "cpu", "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""),
+    *("MODEL.DEVICE", "cpu"),
     *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
     # An untrained learner sees nuclei everywhere: keep few of them.
     *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "24.0"),

@@ -4,7 +4,7 @@
     python tools/analyze_model.py --config-file configs/cfrsam_b.yaml [--json] [KEY VALUE …]
     python tools/analyze_model.py --all [--json] [KEY VALUE …]
 
-No weights are read and no data. Multiply-adds are those of a 256×256 image with one nucleus, and
+Neither weights nor data are read. Multiply-adds are those of a 256×256 image with one nucleus, and
 what each further nucleus adds, refined at full frame; deformable convolutions are not counted.
 --all puts the trainable parameters of stage 2 beside the paper's: of cfrsam_b, cfrsam_h and every
 config of stage 2 in configs/ablations/.
@@ -28,17 +28,12 @@ from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.evaluation.paper_scores import TRAINABLE
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-# Why a count is not the paper's, or has none of the paper's beside it.
+# Why a count is not the paper's.
 NOTES = {
-    "cfrsam_h": "the published code has 18.80 M, too",
+    "cfrsam_h": "the released code has 18.80 M, too",
     "ablations/mala_static_large": "by its rank; the paper leaves open how",
-    **dict.fromkeys(
-        (f"ablations/adapter_{kind}" for kind in ("houlsby", "houlsby_matched", "lora")),
-        "Table 8's count is not at hand",
-    ),
-    **dict.fromkeys((f"ablations/nuclei_{most}" for most in (20, 30, 35)), "the model of cfrsam_b"),
-    "ablations/prompt_box/cfrsam_b": "stage 2 is that of cfrsam_b",
 }
+NOT_COUNTED = "no count of the paper is at hand"
 
 
 def as_table(costs: dict[str, Cost]) -> str:
@@ -79,16 +74,21 @@ def compare_with_paper(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
         if cfg.MODEL.META_ARCHITECTURE != "CFRSAM":
             continue  # of stage 1
         name = file.relative_to(CONFIGS).with_suffix("").as_posix()
-        trainable, paper = count_trainable(cfg), None
-        if name in TRAINABLE:
-            paper = round(TRAINABLE[name] * 1e6)
-        compared[name] = {
-            "trainable": trainable,
-            "paper": paper,
-            "difference": None if paper is None else trainable - paper,
-            "note": NOTES.get(name, ""),
-        }
+        compared[name] = compare_count(name, count_trainable(cfg))
     return compared
+
+
+def compare_count(name: str, trainable: int) -> dict[str, Any]:
+    """An entry of `compare_with_paper`."""
+    if name not in TRAINABLE:
+        return {"trainable": trainable, "paper": None, "difference": None, "note": NOT_COUNTED}
+    paper = round(TRAINABLE[name] * 1e6)
+    return {
+        "trainable": trainable,
+        "paper": paper,
+        "difference": trainable - paper,
+        "note": NOTES.get(name, ""),
+    }
 
 
 def as_comparison(compared: dict[str, dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ machine alone, until the command is interrupted. docs/annotation.md says more.
 """
 
 import argparse
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     image = images[0].path
     predictor = NucleusPredictor(args.config_file, overrides=overrides)
     session = AnnotationSession(predictor, image, image.name)
+    # Nothing else ends the page, and a background job of a shell would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     AnnotationPage(session, args.output).launch(args.port, open_browser=not args.no_browser)
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Turn a published checkpoint of either stage into the project's, completely or not at all.
+"""Turn a released checkpoint of either stage into the project's, completely or not at all.
 
     python tools/convert_checkpoint.py IN OUT --config-file configs/prompt_learner.yaml
     python tools/convert_checkpoint.py IN OUT --config-file configs/cfrsam_b.yaml \\
         --prompt-learner STAGE1
 
 Which stage IN is of is seen from its weights' names. With --prompt-learner, a checkpoint of stage
-1, published or the project's, OUT is the whole of CFR-SAM: `train_net.py --eval-only MODEL.WEIGHTS
-OUT` needs no other file. docs/model-zoo.md lists what is published.
+1, the authors' or the project's, OUT is the whole of CFR-SAM: `train_net.py --eval-only
+MODEL.WEIGHTS OUT` needs no other file. docs/model-zoo.md lists what the authors released.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from cfrsam_d2.checkpoint.conversion import (
     convert_file,
     merge_stages,
 )
-from cfrsam_d2.checkpoint.files import written_whole
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.files import written_whole
 
 
 def describe(conversion: Conversion) -> str:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", metavar="IN", help="a published checkpoint")
+    parser.add_argument("input", metavar="IN", help="a checkpoint that the authors released")
     parser.add_argument("output", metavar="OUT", help="where the project's checkpoint goes, a .pth")
     parser.add_argument("--config-file", required=True, help="of the model that IN has to fill")
     parser.add_argument(

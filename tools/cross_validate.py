@@ -4,10 +4,11 @@
     python tools/cross_validate.py --model h [--output DIR] [--configs DIR] [--num-gpus N]
         [KEY VALUE …]
 
-Of each split, train_net.py runs the configs CONFIGS/SPLIT/prompt_learner.yaml and cfrsam_{b,h}.yaml
-into DIR/SPLIT/. KEY VALUE pairs go to both. After an interruption, run the same command again: what
-is done is skipped, what was begun continues. At the end the paper's Tables 1 to 4, averaged over
-the splits and beside the paper's numbers, are printed and written to DIR/tables_{b,h}/.
+Of each split, train_net.py runs the configs prompt_learner.yaml and cfrsam_{b,h}.yaml into
+DIR/SPLIT/: those of CONFIGS itself for split 123, of CONFIGS/pannuke/SPLIT/ for the others. KEY
+VALUE pairs go to both. After an interruption, run the same command again: what is done is skipped,
+what was begun continues. At the end the paper's Tables 1 to 4, averaged over the splits and beside
+the paper's numbers, are printed and written to DIR/tables_{b,h}/.
 """
 
 import argparse
@@ -25,14 +26,16 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 # isort: split
 from cfrsam_d2.checkpoint.files import read_checkpoint
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.engine.setup import check_initial_weights, check_training
+from cfrsam_d2.engine.checks import check_training
+from cfrsam_d2.engine.weights import check_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.cross_validation import format_paper_tables, paper_tables
 from cfrsam_d2.evaluation.writers import write_csv
 from cfrsam_d2.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-SPLITS = ("123", "213", "321")  # the folds that train, validate and test
+# By the folds that train, validate and test: the folder of a split's configs.
+SPLITS = {"123": ".", "213": "pannuke/213", "321": "pannuke/321"}
 # What may differ between the runs of one training: where it runs, and how its files are reached.
 MAY_CHANGE = {
     "MODEL.DEVICE",
@@ -91,7 +94,7 @@ class Stage:
             UserError: data or weights are missing, or the config cannot be trained with.
         """
         check_training(self.cfg)
-        check_initial_weights(self.cfg)
+        check_initial_weights(self.cfg, resume=True)
         if self.cfg.MODEL.SAM.WEIGHTS:
             read_checkpoint(self.cfg.MODEL.SAM.WEIGHTS)
 
@@ -118,12 +121,12 @@ def plan(model: str, configs: Path, output: Path, options: Sequence[str]) -> dic
         UserError: a config cannot be used.
     """
     stages = {}
-    for split in SPLITS:
+    for split, folder in SPLITS.items():
         learner = output / split / "prompt_learner" / "model_best.pth"
         for name in ("prompt_learner", f"cfrsam_{model}"):
             overrides = [*options, "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", str(learner)]
             overrides += ["OUTPUT_DIR", str(output / split / name)]
-            stages[f"{split}/{name}"] = Stage(configs / split / f"{name}.yaml", overrides)
+            stages[f"{split}/{name}"] = Stage(configs / folder / f"{name}.yaml", overrides)
     return stages
 
 
@@ -155,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--model", choices=("b", "h"), required=True, help="SAM ViT-B or ViT-H")
     parser.add_argument("--output", type=Path, default=Path("output/pannuke"))
-    parser.add_argument("--configs", type=Path, default=ROOT / "configs" / "pannuke")
+    parser.add_argument("--configs", type=Path, default=ROOT / "configs")
     parser.add_argument("--num-gpus", type=int, default=1, help="of each training")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the files")
     args = parser.parse_args(arguments)

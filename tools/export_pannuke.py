@@ -21,17 +21,17 @@ from tqdm import tqdm
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.evaluation.nuclei import predicted_nuclei
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
-from cfrsam_d2.checkpoint.files import written_whole
 from cfrsam_d2.data.converters.pannuke import pannuke_masks
 from cfrsam_d2.data.converters.pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config_for
 from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.files import written_whole
+from cfrsam_d2.structures.label_map import label_masks
 from cfrsam_d2.structures.rle import decode_mask
 
 
@@ -58,7 +58,7 @@ def load_pannuke_dataset(name: str) -> list[dict[str, Any]]:
 
 
 def ground_truth_masks(dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
-    """Yield (H, W, 6) instance ids an image."""
+    """Yield (H, W, 6) instance ids per image."""
     for image in dataset_dicts:
         nuclei = image["annotations"]
         yield pannuke_masks(
@@ -70,7 +70,7 @@ def ground_truth_masks(dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.n
 
 
 def predicted_masks(cfg: CfgNode, dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
-    """Run the trained model and yield (H, W, 6) instance ids an image."""
+    """Run the trained model and yield (H, W, 6) instance ids per image."""
     model = build_trained_model(cfg)
     read = NucleusMapper(cfg, is_train=False)
     for dataset_dict in tqdm(dataset_dicts, unit="image"):
@@ -93,21 +93,20 @@ def painted_masks(instances: Instances) -> np.ndarray:
     """
     if not instances.has("pred_masks"):
         raise UserError("--config-file is of stage 1, which predicts points: name one of stage 2")
-    size, classes = instances.image_size, instances.pred_classes.numpy()
-    pixels = [np.flatnonzero(mask) for mask in instances.pred_masks.numpy()]
-    scores = instances.scores.float().numpy()
-    labels = predicted_nuclei(pixels, classes, scores, size, len(PANNUKE_CLASSES)).label_map
-    ids = np.unique(labels[labels > 0])
-    return pannuke_masks((labels == i for i in ids), classes[ids - 1], *size)
+    worst_first = instances.scores.argsort(stable=True)
+    labels = instances.pred_masks.label_map(worst_first).numpy()
+    visible = dict(label_masks(labels))
+    classes = (int(instances.pred_classes[label - 1]) for label in visible)
+    return pannuke_masks(visible.values(), classes, *instances.image_size)
 
 
 def write_masks(path: Path, dataset_dicts: Sequence[dict], records: Iterable[np.ndarray]) -> None:
-    """Write one (N, H, W, 6) array, an image at a time; the file appears whole or not at all."""
+    """Write one (N, H, W, 6) array, image by image; the file appears whole or not at all."""
     height, width = dataset_dicts[0]["height"], dataset_dicts[0]["width"]
     shape = (len(dataset_dicts), height, width, NUM_CHANNELS)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A stream, not a memory map: on a full disk that would crash the process.
-    with written_whole(str(path)) as partial, open(partial, "wb") as file:
+    with written_whole(path) as partial, open(partial, "wb") as file:
         header = {"descr": "<i4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for record in records:
@@ -117,7 +116,7 @@ def write_masks(path: Path, dataset_dicts: Sequence[dict], records: Iterable[np.
 def write_types(path: Path, dataset_dicts: Iterable[dict[str, Any]]) -> None:
     """Write the tissue of every image."""
     types = np.array([image.get("tissue", "unknown") for image in dataset_dicts])
-    with written_whole(str(path)) as partial, open(partial, "wb") as file:
+    with written_whole(path) as partial, open(partial, "wb") as file:
         np.save(file, types)
 
 

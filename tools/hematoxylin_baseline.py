@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What classical image processing scores: hematoxylin, Otsu's threshold, watershed.
+"""The scores of classical image processing: hematoxylin, Otsu's threshold, watershed.
 
     python tools/hematoxylin_baseline.py --dataset pannuke_fold3
 
@@ -29,9 +29,11 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import Instances
 
 from cfrsam_d2.data.image import read_rgb
-from cfrsam_d2.engine.setup import check_registered
+from cfrsam_d2.engine import check_registered
 from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.evaluation import NucleusEvaluator
+from cfrsam_d2.structures.label_map import label_masks
+from cfrsam_d2.structures.masks import BoxMasks
 
 SMALLEST_NUCLEUS = 30  # px at 40x
 SMOOTHING = 1.0  # px, of stain and of distances
@@ -62,16 +64,13 @@ def drop_small(foreground: np.ndarray) -> np.ndarray:
 
 def to_instances(labels: np.ndarray, category: int) -> Instances:
     """The nuclei of a label map (H, W) as predictions of one class, all of score 1."""
-    ids = np.unique(labels[labels > 0])
-    masks = torch.from_numpy(labels[None] == ids[:, None, None])  # (N, H, W)
-    centres = ndimage.center_of_mass(labels > 0, labels, ids) if len(ids) else []
-    points = torch.tensor([(x, y) for y, x in centres], dtype=torch.float32).reshape(-1, 2)
+    masks = BoxMasks.from_box_masks([mask for _, mask in label_masks(labels)], labels.shape)
     return Instances(
         labels.shape,
         pred_masks=masks,
-        pred_points=points,
-        pred_classes=torch.full((len(ids),), category),
-        scores=torch.ones(len(ids)),
+        pred_points=masks.centroids().float(),
+        pred_classes=torch.full((len(masks),), category),
+        scores=torch.ones(len(masks)),
     )
 
 

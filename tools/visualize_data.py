@@ -17,7 +17,7 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
 from cfrsam_d2.data.mapper import NucleusMapper
-from cfrsam_d2.engine.setup import check_registered, load_config
+from cfrsam_d2.engine import check_registered, load_config
 from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.visualization import choose_images, draw_picture, write_picture
 

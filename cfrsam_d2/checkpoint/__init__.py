@@ -1,4 +1,4 @@
-"""Weights in and out: the project's checkpoints, published ones, Segment Anything's."""
+"""Weights in and out: the project's checkpoints, and those that others released."""
 
 from .released import convert_published_state_dict
 

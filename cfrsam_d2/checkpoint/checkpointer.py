@@ -1,4 +1,4 @@
-"""Checkpoints of a run, loaded key by key or not at all.
+"""Checkpoints of a training, loaded key by key or not at all.
 
 A checkpoint is a dict. "model" holds the weights that were trained, "ema" their running averages
 where they are kept, "trainer" what a resumed run needs, "left_out" the parts of the model that are
@@ -16,7 +16,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .files import read_checkpoint, written_whole
+from ..files import written_whole
+from .files import read_checkpoint
 from .frozen import SOURCES, checksum, frozen_parts
 
 
@@ -30,8 +31,8 @@ class NucleusCheckpointer(DetectionCheckpointer):
         Args:
             model: whose weights are saved and loaded.
             save_dir: the folder of the checkpoints.
-            save_frozen: False leaves out what the model has from files of their own and does not
-                train.
+            save_frozen: False leaves out what the model was filled with from files of their own
+                and does not train.
             checkpointables: what else is saved and loaded, by name.
         """
         super().__init__(model, save_dir, **checkpointables)
@@ -92,7 +93,7 @@ def load_weights(module: nn.Module, path: str, *, prefix: str = "") -> None:
 
     Args:
         module: gets the weights; every one of them has to be in the file, other than those that
-            the file leaves out and the module has from a file of their own.
+            the file leaves out and the module was filled with from a file of their own.
         path: a checkpoint, or a bare state dict.
         prefix: of the keys that belong to `module`, such as "proposal_generator."; the file's
             other keys are left alone.
@@ -134,7 +135,7 @@ def _load_strictly(
     if found := describe_differences(without(module.state_dict(), left_out), weights):
         raise UserError(
             f"{path} holds the weights of another architecture, {found}: "
-            "use the config that it was trained with, and convert what the authors published "
+            "use the config that it was trained with, and convert what the authors released "
             "(docs/model-zoo.md)"
         )
     for prefix, expected in left_out.items():

@@ -1,4 +1,4 @@
-"""Turn a checkpoint that the authors published into the project's own, completely or not at all."""
+"""Turn a checkpoint that the authors released into the project's own, completely or not at all."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from torch import Tensor
 from ..errors import UserError
 from .checkpointer import describe_differences
 from .files import read_file, require_state_dict
-from .frozen import SOURCES
 from .released import convert_published_state_dict
 
 STAGE1 = ("proposal_generator.",)
@@ -62,7 +61,7 @@ class Conversion:
 
 
 def convert_file(path: str) -> Conversion:
-    """Read a published checkpoint of either stage, or one of the project's, by the project's names.
+    """Read a released checkpoint of either stage, or one of the project's, by the project's names.
 
     Nothing is copied: the weights stay on disk until they are used.
 
@@ -72,17 +71,17 @@ def convert_file(path: str) -> Conversion:
     loaded = read_file(path)
     entry = next((each for each in _ENTRIES if isinstance(loaded, dict) and each in loaded), "")
     others = [str(each) for each in loaded if each != entry] if entry else []
-    published = require_state_dict(loaded[entry] if entry else loaded, path)
+    released = require_state_dict(loaded[entry] if entry else loaded, path)
     if entry == "ema":  # the project's own averages are of what trains; the rest is in "model"
-        published = {**require_state_dict(loaded.get("model"), path), **published}
-    published = {name.removeprefix("module."): each for name, each in published.items()}
-    renamed = _renamed(published)
-    weights = {new: published[old] for new, old in renamed.items()}
+        released = {**require_state_dict(loaded.get("model"), path), **released}
+    released = {name.removeprefix("module."): each for name, each in released.items()}
+    renamed = _renamed(released)
+    weights = {new: released[old] for new, old in renamed.items()}
     if not all(name.startswith(STAGE1 + STAGE2) for name in weights):
         raise UserError(
-            f"{path} is one module of the published model: give a checkpoint of stage 1 or stage 2"
+            f"{path} is one module of the model: give a checkpoint of stage 1 or stage 2"
         )
-    return Conversion(path, entry, others, weights, _list_parts(published, renamed))
+    return Conversion(path, entry, others, weights, _list_parts(released, renamed))
 
 
 def check_fit(conversion: Conversion, cfg: CfgNode) -> None:
@@ -132,25 +131,23 @@ def _model_weights(cfg: CfgNode) -> dict[str, Tensor]:
     """Names and shapes of the model's weights, which take no memory."""
     cfg = cfg.clone()
     cfg.defrost()
-    values = {"MODEL.DEVICE": "meta", "MODEL.PROMPT_LEARNER.PRETRAINED": False}
-    values |= dict.fromkeys(SOURCES.values(), "")
-    cfg.merge_from_list([each for pair in values.items() for each in pair])
+    cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
         return build_model(cfg).state_dict()
 
 
-def _list_parts(published: Mapping[str, Tensor], renamed: Mapping[str, str]) -> list[Part]:
+def _list_parts(released: Mapping[str, Tensor], renamed: Mapping[str, str]) -> list[Part]:
     groups: dict[str, list[str]] = {}
     for new, old in renamed.items():
         groups.setdefault(".".join(new.split(".")[:2]), []).append(old)
-    if skipped := [name for name in published if name not in {*renamed.values()}]:
+    if skipped := [name for name in released if name not in {*renamed.values()}]:
         groups[""] = skipped
     return [
         Part(
             name=name,
             source=_common_prefix(olds),
             entries=len(olds),
-            numbers=sum(published[old].numel() for old in olds),
+            numbers=sum(released[old].numel() for old in olds),
         )
         for name, olds in groups.items()
     ]

@@ -1,4 +1,4 @@
-"""Files of weights: written whole or not at all, read without running code."""
+"""Files of weights, read without running code."""
 
 import _codecs
 import os
@@ -31,7 +31,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 def read_file(path: str) -> Any:
     """Read what `torch.save` wrote. Tensors stay on disk until they are used.
 
-    Beside tensors, the file may hold what published checkpoints do: an `argparse.Namespace`, and
+    Beside tensors, the file may hold what released checkpoints do: an `argparse.Namespace`, and
     NumPy's scalars, whose values are dropped.
 
     Raises:
@@ -63,18 +63,6 @@ def require_state_dict(weights: Any, path: str) -> dict[str, Tensor]:
             "or a state dict"
         )
     return weights
-
-
-@contextmanager
-def written_whole(path: str) -> Iterator[str]:
-    """Yield a name to write to, and rename it to `path` after success."""
-    partial = f"{path}.partial"
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
 
 
 def _dropped(name: str) -> type:

@@ -1,4 +1,4 @@
-"""Turn the names of a published CFR-SAM checkpoint into the project's own."""
+"""Turn the names of weights that the authors released into the project's own."""
 
 import logging
 import re
@@ -26,10 +26,10 @@ _KINDS = {
 
 
 def convert_published_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the parameters of a published model, values untouched.
+    """Rename the parameters of the model that the authors published, values untouched.
 
     Args:
-        state_dict: by published names: stage 1, stage 2, or one of the modules MALA, HMFM and
+        state_dict: by the authors' names: stage 1, stage 2, or one of the modules MALA, HMFM and
             BGMR alone; which of them is recognised from the names. A `module.` prefix is removed.
 
     Returns:
@@ -58,8 +58,8 @@ def convert_published_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any
             converted[new_name] = named[name]
     if unknown:
         raise UserError(
-            f"{len(unknown)} names are not of a published {kind} checkpoint, for instance "
-            f"{sorted(unknown)[0]!r}: convert the authors' file, unchanged."
+            f"{len(unknown)} names are not of a released {kind} checkpoint, for instance "
+            f"{sorted(unknown)[0]!r}: convert the authors' file, unchanged"
         )
     return converted
 
@@ -69,8 +69,8 @@ def _recognise(names: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
         if any(re.match(sign, name) for name in names):
             return kind, renames
     raise UserError(
-        f"These {len(names)} names (first: {next(iter(names), None)!r}) are of no published "
-        f"CFR-SAM checkpoint: expected one of {', '.join(_KINDS)}."
+        f"These {len(names)} names (first: {next(iter(names), None)!r}) are of no released "
+        f"CFR-SAM checkpoint: give one of {', '.join(_KINDS)}"
     )
 
 

@@ -1,6 +1,6 @@
-"""How the published prompt learner names its parameters, and how this project names them."""
+"""How the released prompt learner names its parameters, and how this project names them."""
 
-# (pattern, replacement) for `re.sub`: exactly one pattern matches each published name.
+# (pattern, replacement) for `re.sub`: exactly one pattern matches each released name.
 PROMPT_LEARNER_RENAMES: list[tuple[str, str]] = [
     (r"^backbone\.backbone\.(stem|stages)\.(\d+)\.", r"proposal_generator.backbone.\1_\2."),
     (

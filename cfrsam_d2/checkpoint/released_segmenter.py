@@ -1,4 +1,4 @@
-"""Names of the published stage 2 checkpoint and of its modules, and what the project calls them."""
+"""How the released stage 2 and its modules name their parameters, and how this project does."""
 
 Renames = list[tuple[str, str]]
 
@@ -55,9 +55,9 @@ BGMR_RENAMES: Renames = [
 UNUSED = r"^deep_out_conv\."
 
 
-def _inside(published: str, ours: str, renames: Renames) -> Renames:
+def _inside(theirs: str, ours: str, renames: Renames) -> Renames:
     """The renames of a module that sits in a larger one."""
-    return [(f"^{published}{old[1:]}", f"{ours}{new}") for old, new in renames]
+    return [(f"^{theirs}{old[1:]}", f"{ours}{new}") for old, new in renames]
 
 
 SEGMENTER_RENAMES: Renames = [

@@ -8,6 +8,7 @@ that a step uncovers is black and belongs to no nucleus, as in the published cod
 import albumentations as A
 import cv2
 
+from ..config import choose
 from ..errors import UserError
 from .superpixels import Superpixels
 
@@ -20,17 +21,21 @@ def build_augmentation(name: str, crop_size: int) -> A.Compose:
     """Build the augmentation that the configuration names.
 
     Args:
-        name: cfg.INPUT.AUGMENTATION, one of "none", "prompt_learner", "sam".
+        name: cfg.INPUT.AUGMENTATION, one of `AUGMENTATIONS`.
         crop_size: cfg.INPUT.TRAIN_CROP_SIZE, px; 0 keeps images whole.
 
     Raises:
-        UserError: another name, or a crop size that the strategy cannot use.
+        UserError: another name, or a crop size that the augmentation cannot use.
     """
-    if name not in _STRATEGIES:
-        raise UserError(f"INPUT.AUGMENTATION is {name!r}: choose one of {', '.join(_STRATEGIES)}")
+    augmentation = choose(AUGMENTATIONS, name, "INPUT.AUGMENTATION")
     if crop_size < 0:
         raise UserError(f"INPUT.TRAIN_CROP_SIZE is {crop_size}: use a size in px, or 0 for none")
-    return _STRATEGIES[name](crop_size)
+    if augmentation is sam_augmentation and crop_size < 2:
+        raise UserError(
+            f"INPUT.TRAIN_CROP_SIZE is {crop_size}: INPUT.AUGMENTATION {name!r} needs a crop, 256 "
+            "in the paper"
+        )
+    return augmentation(crop_size)
 
 
 def no_augmentation(crop_size: int) -> A.Compose:
@@ -73,17 +78,9 @@ def sam_augmentation(crop_size: int) -> A.Compose:
     what remains moves pixels by less than one.
 
     Args:
-        crop_size: side of the random crop in px (256 published); super-pixels and the random sized
-            crop are measured by it.
-
-    Raises:
-        UserError: the crop size is below 2.
+        crop_size: side of the random crop in px, at least 2 (256 published); super-pixels and the
+            random sized crop are measured by it.
     """
-    if crop_size < 2:
-        raise UserError(
-            f"INPUT.TRAIN_CROP_SIZE is {crop_size}: INPUT.AUGMENTATION 'sam' needs a crop, "
-            "256 in the paper"
-        )
     return A.Compose(
         [
             *_random_crop(crop_size),
@@ -102,7 +99,7 @@ def sam_augmentation(crop_size: int) -> A.Compose:
     )
 
 
-_STRATEGIES = {
+AUGMENTATIONS = {
     "none": no_augmentation,
     "prompt_learner": prompt_learner_augmentation,
     "sam": sam_augmentation,

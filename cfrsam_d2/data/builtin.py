@@ -3,12 +3,12 @@
 Nothing is read or made until a dataset is loaded. The folders are below DETECTRON2_DATASETS.
 """
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import dataset_root
 from .converters.dataset_writer import IMAGE_FOLDER, JSON_NAME
 from .converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from .converters.release import RELEASE_CLASSES, RELEASE_SPLITS, RELEASE_TISSUES
@@ -28,6 +28,11 @@ _DATASETS = {
     "cpm17": ("cpm17", RELEASE_SPLITS, RELEASE_CLASSES, RELEASE_TISSUES),
     "monuseg": ("monuseg", RELEASE_SPLITS, RELEASE_CLASSES, RELEASE_TISSUES),
 }
+
+
+def dataset_root() -> Path:
+    """The folder of all datasets: the environment's DETECTRON2_DATASETS, or `./datasets`."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
 
 
 def register_builtin_datasets(root: Path) -> None:

@@ -8,24 +8,23 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy import ndimage
+
+from ..structures.label_map import label_masks
+from ..structures.masks import BoxMask
 
 
 class Nucleus(NamedTuple):
-    """A mask cut to a box that holds it."""
+    """A mask, and the index of the annotation that it comes from."""
 
-    index: int  # of the annotation that it comes from
-    top: int  # px
-    left: int  # px
-    mask: np.ndarray  # (h, w) bool
+    index: int
+    mask: BoxMask
 
 
-def pack_layers(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+def pack_layers(masks: Iterable[BoxMask], height: int, width: int) -> np.ndarray:
     """Draw each mask into the first label map where it overlaps nothing.
 
     Args:
-        masks: N arrays (H, W) of bool. They are taken one at a time, so that N full frames need
-            not be held.
+        masks: N masks inside the image.
         height: H in px.
         width: W in px.
 
@@ -35,14 +34,12 @@ def pack_layers(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndar
     """
     layers = [np.zeros((height, width), np.int32)]
     for label, mask in enumerate(masks, start=1):
-        x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
-        inside = mask[y : y + h, x : x + w]
-        drawn = [layer[y : y + h, x : x + w] for layer in layers]
-        free = next((layer for layer in drawn if not layer[inside].any()), None)
+        drawn = (layer[mask.in_image] for layer in layers)
+        free = next((part for part in drawn if not part[mask.pixels].any()), None)
         if free is None:
             layers.append(np.zeros((height, width), np.int32))
-            free = layers[-1][y : y + h, x : x + w]
-        free[inside] = label
+            free = layers[-1][mask.in_image]
+        free[mask.pixels] = label
     return np.stack(layers, axis=-1)
 
 
@@ -55,11 +52,11 @@ def unpack_layers(layers: np.ndarray) -> list[Nucleus]:
     Returns:
         The nuclei that have at least one pixel left, in the order of their annotations.
     """
-    nuclei = []
-    for layer in np.moveaxis(layers, -1, 0):
-        for index, box in enumerate(ndimage.find_objects(layer)):
-            if box is not None:
-                nuclei.append(Nucleus(index, box[0].start, box[1].start, layer[box] == index + 1))
+    nuclei = [
+        Nucleus(label - 1, mask)
+        for layer in np.moveaxis(layers, -1, 0)
+        for label, mask in label_masks(layer)
+    ]
     return sorted(nuclei, key=lambda nucleus: nucleus.index)
 
 
@@ -75,16 +72,18 @@ def split_cut_nuclei(before: list[Nucleus], after: list[Nucleus]) -> list[Nucleu
         after: the nuclei of the transformed image.
 
     Returns:
-        `after` with every cut nucleus replaced by its 8-connected pieces, in the same order.
+        `after` with every cut nucleus replaced by its 8-connected pieces, in the same order; the
+        boxes of pieces are those of the whole.
     """
-    num_before = {nucleus.index: len(_pieces(nucleus)) for nucleus in before}
+    num_before = {nucleus.index: len(_pieces(nucleus.mask)) for nucleus in before}
     result = []
     for nucleus in after:
-        pieces = _pieces(nucleus)
-        result.extend(pieces if len(pieces) > num_before[nucleus.index] else [nucleus])
+        pieces = _pieces(nucleus.mask)
+        cut = len(pieces) > num_before[nucleus.index]
+        result.extend([Nucleus(nucleus.index, piece) for piece in pieces] if cut else [nucleus])
     return result
 
 
-def _pieces(nucleus: Nucleus) -> list[Nucleus]:
-    count, labels = cv2.connectedComponents(nucleus.mask.astype(np.uint8), connectivity=8)
-    return [nucleus._replace(mask=labels == label) for label in range(1, count)]
+def _pieces(mask: BoxMask) -> list[BoxMask]:
+    count, labels = cv2.connectedComponents(mask.pixels.astype(np.uint8), connectivity=8)
+    return [mask._replace(pixels=labels == label) for label in range(1, count)]

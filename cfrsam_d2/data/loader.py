@@ -81,8 +81,8 @@ class StreamSampler(Sampler):
         """
         if batch_size <= 0 or batch_size % world_size:
             raise UserError(
-                f"SOLVER.IMS_PER_BATCH is {batch_size}: it must be a positive multiple of the "
-                f"number of GPUs, {world_size}"
+                f"batch_size is {batch_size}: give a positive multiple of the number of processes, "
+                f"{world_size}"
             )
         self.batch_size = batch_size
         self.start_iteration = start_iteration
@@ -111,13 +111,16 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
     Raises:
         UserError: a dataset is not registered or empty, or a key has an unusable value.
     """
+    batch_size, num_gpus = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if cfg.SEED < 0:
         raise UserError(f"SEED is {cfg.SEED}: use 0 or more, training follows from it")
+    if batch_size <= 0 or batch_size % num_gpus:
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH is {batch_size}: give a positive multiple of the number of "
+            f"GPUs, {num_gpus}"
+        )
     sampler = StreamSampler(
-        cfg.SOLVER.IMS_PER_BATCH,
-        start_iteration=start_iteration,
-        rank=comm.get_rank(),
-        world_size=comm.get_world_size(),
+        batch_size, start_iteration=start_iteration, rank=comm.get_rank(), world_size=num_gpus
     )
     dataset_dicts = _load_dicts(
         "DATASETS.TRAIN", cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
@@ -129,7 +132,7 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
         stream,
         mapper=None,
         sampler=sampler,
-        total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
+        total_batch_size=batch_size,
         aspect_ratio_grouping=False,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )

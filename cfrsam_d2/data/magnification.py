@@ -3,14 +3,17 @@
 Letters: H×W px as given, h×w px as wanted.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..structures.masks import BoxMask
 
 DEFAULT_MAGNIFICATION = 40
+_ONE = 2**22  # the weight of a whole pixel
 
 
 def check_magnification(source: str, value: Any) -> None:
@@ -45,7 +48,7 @@ def rescaled_size(size: tuple[int, int], magnification: float, wanted: float) ->
     """
     if wanted == 0:
         return size
-    check_magnification("INPUT.MAGNIFICATION", wanted)
+    check_magnification("wanted", wanted)
     height, width = (max(round(side * wanted / magnification), 1) for side in size)
     return height, width
 
@@ -57,14 +60,50 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
-def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resample an (H, W) bool mask to `size` (h, w): it gets pixels of which it has more than half.
+def resize_mask(mask: BoxMask, size: tuple[int, int], new_size: tuple[int, int]) -> BoxMask:
+    """Resample a mask with its image: it gets pixels of which it has more than half.
 
-    One of that size comes back itself.
+    Args:
+        mask: inside the image.
+        size: H and W of the image.
+        new_size: h and w.
+
+    Returns:
+        The mask in the new image; itself if the sizes are equal.
     """
-    if mask.shape == size:
+    if size == new_size or mask.pixels.size == 0:
         return mask
     # Linear weights over all that a pixel covers: a nearest neighbour would shift masks when a
     # pixel's centre lies between two.
-    covered = Image.fromarray(mask * np.uint8(255)).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.array(covered) > 128
+    x0, y0, x1, y1 = mask.box
+    left, columns = _weights(x0, x1, size[1], new_size[1])
+    top, rows = _weights(y0, y1, size[0], new_size[0])
+    covered = _rounded(rows @ _rounded(255 * mask.pixels.astype(np.float64) @ columns.T))
+    return BoxMask.of_frame(covered > 128, left, top)
+
+
+def _weights(start: int, end: int, old: int, new: int) -> tuple[int, np.ndarray]:
+    """How the px from `start` to `end` of an axis of `old` px count in one of `new` px.
+
+    The numbers are those of PIL's bilinear filter, so that a mask in its box becomes what PIL makes
+    of the whole image.
+
+    Returns:
+        The first new px in which they can count, and from there on the weights of these px in each
+        new one, (n, end − start) whole numbers in float64, whose products BLAS adds exactly.
+    """
+    scale = old / new
+    support = max(scale, 1.0)  # px on either side of a new pixel's centre
+    first = max(math.floor((start - support) / scale), 0)
+    last = min(math.ceil((end + support) / scale), new)
+    centers = (np.arange(first, last) + 0.5) * scale
+    low, high = max(start - math.ceil(2 * support), 0), min(end + math.ceil(2 * support), old)
+    distances = np.abs(np.arange(low, high) + 0.5 - centers[:, None])
+    weights = (1 - distances / support).clip(min=0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return first, np.floor(weights[:, start - low : end - low] * _ONE + 0.5)
+
+
+def _rounded(sums: np.ndarray) -> np.ndarray:
+    """Weighted sums as the nearest whole numbers, halves up."""
+    return np.floor(sums / _ONE + 0.5)

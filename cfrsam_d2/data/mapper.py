@@ -14,6 +14,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from ..errors import UserError
+from ..structures.masks import BoxMask
 from ..structures.rle import decode_mask
 from .augmentation import build_augmentation
 from .image import read_rgb
@@ -73,12 +74,14 @@ class NucleusMapper:
         image = read_rgb(dataset_dict["file_name"])
         _check_size(dataset_dict, image)
         magnification = dataset_dict.get("magnification", DEFAULT_MAGNIFICATION)
-        size = rescaled_size(image.shape[:2], magnification, self.magnification)
+        original_size = image.shape[:2]
+        size = rescaled_size(original_size, magnification, self.magnification)
         image = resize_image(image, size)
         # 2. In training: the nuclei, augmented with the image.
         if self.augmentation is not None:
             annotations = [a for a in annotations if not a.get("iscrowd", 0)]
-            masks = (resize_mask(m, size) for m in _decode_masks(dataset_dict, annotations))
+            masks = _decode_masks(dataset_dict, annotations)
+            masks = (resize_mask(mask, original_size, size) for mask in masks)
             layers = pack_layers(masks, *size)
             image, nuclei = self._augment(image, layers, rng or np.random.default_rng())
             # 3. Their boxes, classes, masks and points.
@@ -111,8 +114,8 @@ def _check_size(dataset_dict: dict[str, Any], image: np.ndarray) -> None:
 
 def _decode_masks(
     dataset_dict: dict[str, Any], annotations: list[dict[str, Any]]
-) -> Iterator[np.ndarray]:
-    """Yield one (H, W) boolean mask an annotation."""
+) -> Iterator[BoxMask]:
+    """Yield one mask per annotation."""
     size = [dataset_dict["height"], dataset_dict["width"]]
     for number, annotation in enumerate(annotations):
         rle = annotation["segmentation"]
@@ -130,13 +133,12 @@ def _build_instances(
     masks = np.zeros((len(nuclei), *image_size), dtype=bool)
     boxes = np.zeros((len(nuclei), 4), dtype=np.float32)
     points = np.zeros((len(nuclei), 2), dtype=np.float32)
-    for k, (_, top, left, mask) in enumerate(nuclei):
-        masks[k, top : top + mask.shape[0], left : left + mask.shape[1]] = mask
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        boxes[k] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-        points[k] = mask_point(mask)
-        boxes[k] += (left, top, left, top)
-        points[k] += (left, top)
+    for k, (_, mask) in enumerate(nuclei):
+        masks[k][mask.in_image] = mask.pixels
+        boxes[k] = BoxMask.of_frame(mask.pixels, mask.left, mask.top).box
+        # Rounded in the box, then moved: a training run's bits depend on it.
+        points[k] = mask_point(BoxMask(0, 0, mask.pixels))
+        points[k] += mask.left, mask.top
     instances = Instances(image_size)
     instances.gt_boxes = Boxes(torch.from_numpy(boxes))
     instances.gt_classes = torch.tensor(classes, dtype=torch.int64)

@@ -1,6 +1,19 @@
-"""Training and evaluation: `setup` reads configs, `trainer` runs them, the others are its parts."""
+"""Training and evaluation, in the order of a run.
 
-from .setup import build_trained_model, load_config, load_config_for
+`config_file` reads configs, `checks` looks through them, `weights` fills models, `trainer` trains
+them; the others are its parts.
+"""
+
+from .checks import check_registered
+from .config_file import load_config, load_config_for
 from .trainer import NucleusTrainer
+from .weights import build_trained_model, load_initial_weights
 
-__all__ = ["NucleusTrainer", "build_trained_model", "load_config", "load_config_for"]
+__all__ = [
+    "NucleusTrainer",
+    "build_trained_model",
+    "check_registered",
+    "load_config",
+    "load_config_for",
+    "load_initial_weights",
+]

@@ -8,7 +8,7 @@ from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from torch import nn
 
-from ..errors import UserError
+from ..config import choose
 
 OPTIMIZERS = {"ADAM": torch.optim.Adam, "ADAMW": torch.optim.AdamW}
 
@@ -20,10 +20,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         UserError: SOLVER.OPTIMIZER is none of `OPTIMIZERS`.
     """
     solver = cfg.SOLVER
-    if solver.OPTIMIZER not in OPTIMIZERS:
-        raise UserError(
-            f"SOLVER.OPTIMIZER is {solver.OPTIMIZER!r}: use one of {', '.join(OPTIMIZERS)}"
-        )
+    kind = choose(OPTIMIZERS, solver.OPTIMIZER, "SOLVER.OPTIMIZER")
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
@@ -31,9 +28,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
     )
-    optimizer = OPTIMIZERS[solver.OPTIMIZER](
-        params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY
-    )
+    optimizer = kind(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY)
     clip = solver.CLIP_GRADIENTS
     if clip.ENABLED and clip.CLIP_TYPE == "full_model":
         clip_total_norm(optimizer, clip.CLIP_VALUE, clip.NORM_TYPE)

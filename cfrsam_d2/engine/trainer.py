@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from ..checkpoint.checkpointer import NucleusCheckpointer, load_weights
 from ..data.loader import build_test_loader, build_train_loader
 from ..evaluation import NucleusEvaluator
+from .checks import check_training
 from .ema import WeightAverage
 from .hooks import (
     EarlyStopping,
@@ -32,7 +33,7 @@ from .hooks import (
     Validation,
 )
 from .optimizer import build_optimizer
-from .setup import check_training
+from .weights import load_initial_weights
 
 logger = logging.getLogger(__name__)
 
@@ -83,20 +84,24 @@ class NucleusTrainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Continue the run in OUTPUT_DIR, if `resume` and there is one, or load MODEL.WEIGHTS.
+        """Continue the run in OUTPUT_DIR, if `resume` and there is one, or start.
+
+        A training starts from MODEL.WEIGHTS, or else from the initial weights of its stage.
 
         Raises:
             UserError: the weights are missing or do not fit.
         """
-        if resume and self.checkpointer.has_checkpoint():
-            self.checkpointer.load(self.checkpointer.get_checkpoint_file())
+        resumes = resume and self.checkpointer.has_checkpoint()
+        if resume and not resumes:
+            logger.warning("%s has no checkpoint: starting anew", self.cfg.OUTPUT_DIR)
+        path = self.checkpointer.get_checkpoint_file() if resumes else self.cfg.MODEL.WEIGHTS
+        load_initial_weights(self.checkpointer.model, self.cfg, path)
+        if resumes:
+            self.checkpointer.load(path)
             self.start_iter = self.iter + 1
             self._trainer.data_loader = self.build_train_loader(self.cfg, self.start_iter)
-            return
-        if resume:
-            logger.warning("%s has no checkpoint: starting anew", self.cfg.OUTPUT_DIR)
-        if self.cfg.MODEL.WEIGHTS:
-            load_weights(self.checkpointer.model, self.cfg.MODEL.WEIGHTS)
+        elif path:
+            load_weights(self.checkpointer.model, path)
 
     def build_hooks(self) -> list[HookBase | None]:
         """In the order of a step's end: weights, validation, and only then the checkpoint.

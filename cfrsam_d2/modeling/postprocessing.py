@@ -13,8 +13,8 @@ def rescale_to_input(instances: Instances, model_input: dict[str, Any]) -> Insta
     """Move an image's nuclei to the size that its dict states, as Detectron2's models do.
 
     Args:
-        instances: of the size that the model saw, with `pred_points` and perhaps
-            `pred_masks`, the N `BoxMasks`, and `pred_boxes`.
+        instances: of the size that the model saw, with `pred_points` and perhaps `pred_masks`
+            (`BoxMasks`) and their `pred_boxes`.
         model_input: "height" and "width" in px; without them the size stays.
 
     Returns:

@@ -109,12 +109,9 @@ class SlidingWindow:
 
 def prompts_of(proposals: Instances) -> Tensor:
     """The prompts of proposals: `proposal_boxes` (P, 4) if they have any, or `proposal_points`."""
-    has_boxes = proposals.has("proposal_boxes")
-    return (
-        prompts_of_boxes(proposals.proposal_boxes.tensor)
-        if has_boxes
-        else proposals.proposal_points
-    )
+    if proposals.has("proposal_boxes"):
+        return prompts_of_boxes(proposals.proposal_boxes.tensor)
+    return proposals.proposal_points
 
 
 def prompts_of_boxes(boxes: Tensor) -> Tensor:

@@ -18,24 +18,25 @@ def coco_annotation(
     """The annotation of a nucleus, without its own id and that of its image.
 
     Args:
-        mask: with at least one pixel; None where points alone are known.
+        mask: cut to the box of its pixels, one at least; None where points alone are known.
         class_index: 0..K−1; the category's id is one more.
         image_size: H, W.
         point: x, y in pixel-index units.
         score: of a prediction.
 
     Returns:
-        `category_id`, and as far as they are known `score`, `point`, `bbox` (XYWH), `area`,
-        `segmentation` (compressed RLE) and `iscrowd`.
+        `category_id`, and as far as they are known `bbox` (XYWH), `area`, `segmentation`
+        (compressed RLE), `point`, `score` and `iscrowd`.
     """
     record: dict[str, Any] = {"category_id": class_index + 1}
-    if score is not None:
-        record["score"] = score
-    if point is not None:
-        record["point"] = list(point)
     if mask is not None:
         record["bbox"] = [mask.left, mask.top, *mask.pixels.shape[::-1]]
         record["area"] = mask.area
         record["segmentation"] = encode_mask(mask, *image_size)
+    if point is not None:
+        record["point"] = list(point)
+    if score is not None:
+        record["score"] = score
+    if mask is not None:
         record["iscrowd"] = 0
     return record

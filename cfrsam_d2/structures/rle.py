@@ -1,5 +1,6 @@
 """Masks as COCO's compressed run-length encoding, and every other COCO outline turned into it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,7 @@ def encode_mask(mask: BoxMask, height: int, width: int) -> dict[str, Any]:
     """
     columns, rows = np.nonzero(mask.pixels.T)  # down the columns, as run lengths go
     places = (columns + mask.left) * height + rows + mask.top
-    counts = _runs(places, height * width)
-    return _with_text_counts(
-        mask_utils.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    )
+    return _compressed(_runs(places, height * width), height, width)
 
 
 def decode_mask(rle: dict[str, Any]) -> BoxMask:
@@ -77,7 +75,7 @@ def rle_from_segmentation(segmentation: Any, height: int, width: int) -> dict[st
     if _covered_pixels(counts) != height * width:
         raise UserError("has an RLE that does not cover its image: it is damaged, export it again")
     if isinstance(counts, list):
-        return _with_text_counts(mask_utils.frPyObjects(segmentation, height, width))
+        return _compressed(counts, height, width)
     return _with_text_counts(segmentation)
 
 
@@ -94,6 +92,12 @@ def _runs(inside: np.ndarray, end: int) -> list[int]:
     return counts if counts[-1] else counts[:-1]
 
 
+def _compressed(counts: Any, height: int, width: int) -> dict[str, Any]:
+    """Run lengths as compressed text."""
+    rle = mask_utils.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return _with_text_counts(rle)
+
+
 def _rle_from_polygons(polygons: list, height: int, width: int) -> dict[str, Any]:
     try:
         outlines = [np.asarray(polygon, dtype=np.float64).ravel() for polygon in polygons]
@@ -102,12 +106,10 @@ def _rle_from_polygons(polygons: list, height: int, width: int) -> dict[str, Any
     if any(outline.size % 2 or not np.isfinite(outline).all() for outline in outlines):
         raise UserError("has a polygon that is not made of x, y pairs: export it again")
     # pycocotools would take four numbers for a box.
-    outlines = [outline.tolist() for outline in outlines if outline.size >= 6]
-    if not outlines:
+    lists: list[Any] = [outline.tolist() for outline in outlines if outline.size >= 6]
+    if not lists:
         return encode_mask(BoxMask.of_frame(np.zeros((1, 1))), height, width)
-    return _with_text_counts(
-        mask_utils.merge(mask_utils.frPyObjects(outlines, height, width)),
-    )
+    return _with_text_counts(mask_utils.merge(mask_utils.frPyObjects(lists, height, width)))
 
 
 def _covered_pixels(counts: Any) -> int:
@@ -141,7 +143,7 @@ def _run_lengths(counts: Any) -> np.ndarray | None:
     return None if (runs < 0).any() else runs
 
 
-def _with_text_counts(rle: dict[str, Any]) -> dict[str, Any]:
+def _with_text_counts(rle: Mapping[str, Any]) -> dict[str, Any]:
     counts = rle["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else counts
     return {"size": [int(side) for side in rle["size"]], "counts": text}

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from cfrsam_d2.published import JointBGFF
 from detectron2.config import CfgNode
 from tiny_config import TINY
 
 from benchmarks import inference
 from benchmarks.inference import compare, inference_of, iou, training_step_of
-from cfrsam_d2.published import JointBGFF
 
 
 @pytest.fixture(autouse=True)

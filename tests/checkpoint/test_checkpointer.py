@@ -105,7 +105,7 @@ def test_other_architecture_changes_nothing(tmp_path: Path) -> None:
         f"{tmp_path}/other.pth holds the weights of another architecture, 3 missing (first: "
         "a.bias); 1 unexpected (first: c); 1 of another shape (first: a.weight is (2, 2) there and "
         "(3, 2) here): use the config that it was trained with, and convert what the authors "
-        "published (docs/model-zoo.md)"
+        "released (docs/model-zoo.md)"
     )
     assert torch.equal(model["a"].weight, before)
 

@@ -1,4 +1,4 @@
-"""Names of published checkpoints become the project's, each of them once, values untouched."""
+"""Names of released checkpoints become the project's, each of them once, values untouched."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from torch import nn
 
 from cfrsam_d2.checkpoint import convert_published_state_dict
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead, mask_head_parts
 from cfrsam_d2.modeling.mask_head.bgmr import BGMR
 from cfrsam_d2.modeling.mask_head.hmfm import HMFM
 from cfrsam_d2.modeling.sam import MALA, SAMEncoder
@@ -20,7 +20,7 @@ VIT_B = {
     "depth": 12,
     "num_heads": 12,
     "global_attn_indexes": [2, 5, 8, 11],
-    "window_size": 14,
+    "attention_window": 14,
     "adapter_rank": 64,
 }
 VIT_H = VIT_B | {
@@ -31,8 +31,8 @@ VIT_H = VIT_B | {
 }
 
 
-def published(fixtures: Path, kind: str) -> dict[str, torch.Tensor]:
-    """A state dict of published names and shapes, without values."""
+def released(fixtures: Path, kind: str) -> dict[str, torch.Tensor]:
+    """A state dict of released names and shapes, without values."""
     names = json.loads((fixtures / f"{kind}_names.json").read_text())
     return {name: torch.empty(shape, device="meta") for name, shape in names.items()}
 
@@ -43,19 +43,20 @@ def sizes_of(fixtures: Path, kind: str) -> dict:
         return VIT_B if kind == "stage2_b" else VIT_H
     manifest = json.loads((fixtures / "manifest.json").read_text())
     entry = next(each for each in manifest.values() if each.get("weights") == kind)
-    return {name: entry[name.replace("adapter_rank", "mala_rank")] for name in VIT_B}
+    of_manifest = {"adapter_rank": "mala_rank", "attention_window": "window_size"}
+    return {name: entry[of_manifest.get(name, name)] for name in VIT_B}
 
 
 @pytest.mark.parametrize("kind", ["stage2_b", "stage2_h", "stage2_tiny"])
 def test_every_name_of_stage_2_becomes_one_of_ours(fixtures: Path, kind: str):
     """Shapes included: what is converted is what the model is made of, no more and no less."""
-    weights = published(fixtures, kind)
+    weights = released(fixtures, kind)
     converted = convert_published_state_dict(weights)
     with torch.device("meta"):
         parts = nn.ModuleDict(
             {
                 "backbone": SAMEncoder(frozen=True, **sizes_of(fixtures, kind)),
-                "mask_head": PointPromptedMaskHead(),
+                "mask_head": PointPromptedMaskHead(**mask_head_parts()),
             }
         )
     own = {name: value.shape for name, value in parts.state_dict().items()}
@@ -69,7 +70,7 @@ def test_every_name_of_stage_2_becomes_one_of_ours(fixtures: Path, kind: str):
 
 @pytest.mark.parametrize("kind", ["mala", "hmfm", "bgmr"])
 def test_every_name_of_a_module_becomes_one_of_ours(fixtures: Path, kind: str):
-    weights = published(fixtures, kind)
+    weights = released(fixtures, kind)
     with torch.device("meta"):
         if kind == "mala":
             rank, dim = weights["project1.weight"].shape
@@ -85,7 +86,7 @@ def test_every_name_of_a_module_becomes_one_of_ours(fixtures: Path, kind: str):
 
 def test_names_lead_to_the_places_they_mean(fixtures: Path):
     """Where shapes are alike, they cannot tell an exchange; these places are told by the paper."""
-    weights = published(fixtures, "stage2_tiny")
+    weights = released(fixtures, "stage2_tiny")
     converted = convert_published_state_dict(weights)
     for name, ours in {
         "image_encoder.pos_embed": "backbone.vit.pos_embed",
@@ -104,7 +105,7 @@ def test_names_lead_to_the_places_they_mean(fixtures: Path):
 
 @pytest.mark.parametrize("kind", ["stage1", "stage2_tiny", "hmfm"])
 def test_the_prefix_of_a_distributed_model_is_removed(fixtures: Path, kind: str):
-    weights = published(fixtures, kind)
+    weights = released(fixtures, kind)
     plain = convert_published_state_dict(weights)
     prefixed = convert_published_state_dict({f"module.{k}": v for k, v in weights.items()})
     assert list(prefixed) == list(plain)
@@ -114,7 +115,7 @@ def test_the_prefix_of_a_distributed_model_is_removed(fixtures: Path, kind: str)
 def test_the_unused_head_is_left_out_and_the_log_says_so(
     fixtures: Path, caplog: pytest.LogCaptureFixture
 ):
-    weights = published(fixtures, "stage2_tiny")
+    weights = released(fixtures, "stage2_tiny")
     count = sum(name.startswith("deep_out_conv.") for name in weights)
     # Detectron2's set-up keeps records of the package from the root's handlers.
     logger = logging.getLogger("cfrsam_d2.checkpoint.released")
@@ -125,7 +126,7 @@ def test_the_unused_head_is_left_out_and_the_log_says_so(
             messages = {record.getMessage() for record in caplog.records}
             assert messages == {f"Skipped {count} entries of the unused head deep_out_conv."}
             caplog.clear()
-            convert_published_state_dict(published(fixtures, "bgmr"))
+            convert_published_state_dict(released(fixtures, "bgmr"))
             assert not caplog.records
     finally:
         logger.removeHandler(caplog.handler)
@@ -134,9 +135,9 @@ def test_the_unused_head_is_left_out_and_the_log_says_so(
 
 @pytest.mark.parametrize("kind", ["stage1", "stage2_b", "mala", "hmfm", "bgmr"])
 def test_unknown_names_are_refused(fixtures: Path, kind: str):
-    weights = published(fixtures, kind) | {"zz.weight": None, "zz.bias": None}
+    weights = released(fixtures, kind) | {"zz.weight": None, "zz.bias": None}
     with pytest.raises(
-        UserError, match=r"^2 names are not of a published .* instance 'zz.bias': convert the auth"
+        UserError, match=r"^2 names are not of a released .* instance 'zz.bias': convert the auth"
     ):
         convert_published_state_dict(weights)
 
@@ -146,6 +147,6 @@ def test_unknown_names_are_refused(fixtures: Path, kind: str):
 )
 def test_other_checkpoints_are_refused(weights: dict, first: str):
     with pytest.raises(
-        UserError, match=rf"^These {len(weights)} names \(first: {first}.*expected one of stage 1"
+        UserError, match=rf"^These {len(weights)} names \(first: {first}.*give one of stage 1"
     ):
         convert_published_state_dict(weights)

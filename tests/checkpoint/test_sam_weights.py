@@ -4,6 +4,7 @@ import copy
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from cfrsam_d2.checkpoint.sam import load_sam_weights
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead, mask_head_parts
 from cfrsam_d2.modeling.sam import SAMEncoder
 
 SIZES = {
@@ -26,8 +27,8 @@ SIZES = {
     "depth": 4,
     "num_heads": 3,
     "global_attn_indexes": [1, 3],
-    "window_size": 14,
 }
+WINDOW = 14  # cells
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def sam() -> dict[str, Tensor]:
             out_chans=256,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
             use_rel_pos=True,
+            window_size=WINDOW,
             **SIZES,
         ),
         prompt_encoder=PromptEncoder(
@@ -59,7 +61,12 @@ def sam() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def _parts() -> tuple[SAMEncoder, PointPromptedMaskHead]:
-    return SAMEncoder(adapter_rank=4, frozen=True, **SIZES), PointPromptedMaskHead()
+    return tiny_encoder(), PointPromptedMaskHead(**mask_head_parts())
+
+
+def tiny_encoder(**changes: Any) -> SAMEncoder:
+    sizes = {"adapter_rank": 4, "attention_window": WINDOW, **SIZES}
+    return SAMEncoder(frozen=True, **{**sizes, **changes})
 
 
 @pytest.fixture
@@ -99,15 +106,17 @@ def test_every_weight_is_loaded_and_the_others_stay(parts: tuple, sam: dict, tmp
             {"depth": 8},
             r"does not fit MODEL.SAM: \d+ weights of image_encoder differ, .*missing",
         ),
-        ({"window_size": 7}, r"\(27, 4\) in the file and \(13, 4\) in the model; use the file of"),
+        (
+            {"attention_window": 7},
+            r"\(27, 4\) in the file and \(13, 4\) in the model; use the file of",
+        ),
     ],
 )
 def test_weights_of_another_size_are_refused(
     parts: tuple, sam: dict, tmp_path: Path, changed: dict, message: str
 ):
-    encoder = SAMEncoder(adapter_rank=4, frozen=True, **{**SIZES, **changed})
     with pytest.raises(UserError, match=message):
-        load_sam_weights(encoder, parts[1], save(sam, tmp_path))
+        load_sam_weights(tiny_encoder(**changed), parts[1], save(sam, tmp_path))
 
 
 def test_the_size_of_metas_files_is_named(parts: tuple, sam: dict, tmp_path: Path):

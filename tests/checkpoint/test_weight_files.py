@@ -35,9 +35,9 @@ def replace_in_pickle(path: Path, old: bytes, new: bytes) -> None:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_what_a_published_file_holds_is_read(tmp_path: Path, legacy: bool):
+def test_what_a_released_file_holds_is_read(tmp_path: Path, legacy: bool):
     held = {"model": WEIGHTS, "args": Namespace(seed=42), "f1": np.float64(0.5), "epoch": 3}
-    path = tmp_path / "published.pth"
+    path = tmp_path / "released.pth"
     torch.save(held, path, _use_new_zipfile_serialization=not legacy)
     loaded = read_checkpoint(str(path))
     assert torch.equal(loaded["model"]["weight"], WEIGHTS["weight"])
@@ -47,7 +47,7 @@ def test_what_a_published_file_holds_is_read(tmp_path: Path, legacy: bool):
 
 @pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
 def test_numpys_scalars_of_either_version_are_dropped(tmp_path: Path, module: bytes):
-    path = tmp_path / "published.pth"
+    path = tmp_path / "released.pth"
     torch.save({"model": WEIGHTS, "metrics": {"PQ": np.float64(0.5)}}, path)
     written = np.float64(0).__reduce__()[0].__module__.encode()
     replace_in_pickle(path, written + b"\nscalar", module + b"\nscalar")

@@ -2,14 +2,10 @@ from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from pannuke_release import write_fold
-from small_release import write_cpm17
 
 from cfrsam_d2.data import builtin
-from cfrsam_d2.data.converters.cpm17 import convert_cpm17
-from cfrsam_d2.files import dataset_root
-from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold
-from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
+from cfrsam_d2.data.builtin import dataset_root
+from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from cfrsam_d2.data.converters.release import RELEASE_SPLITS
 from cfrsam_d2.errors import UserError
 
@@ -57,22 +53,6 @@ def test_a_dataset_that_is_not_prepared_says_how_to(root, dataset, split):
     )
     with pytest.raises(UserError, match=message):
         DatasetCatalog.get(f"{dataset}_{split}")
-
-
-def test_a_prepared_fold_is_loaded(root):
-    write_fold(root / "release", 3)
-    fold = find_pannuke_fold(root / "release", 3)
-    convert_pannuke_fold(fold, root / "pannuke" / "fold3")
-    records = DatasetCatalog.get("pannuke_fold3")
-    assert [len(record["annotations"]) for record in records] == [3, 0, 1]
-    assert all(Path(record["file_name"]).is_file() for record in records)
-    # Reports list all 19 tissues in the same order, whichever the fold has.
-    assert MetadataCatalog.get("pannuke_fold3").tissues == list(PANNUKE_TISSUES)
-
-
-def test_prepared_splits_are_loaded(root):
-    convert_cpm17(write_cpm17(root / "release"), root / "cpm17")
-    assert [len(DatasetCatalog.get(f"cpm17_{split}")) for split in RELEASE_SPLITS] == [6, 1, 2]
 
 
 def test_the_synthetic_dataset_is_made_on_first_use(root, monkeypatch):

@@ -7,12 +7,14 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 
 from cfrsam_d2.data.coco import load_nucleus_json, metadata_from_json, read_nucleus_json
-from cfrsam_d2.structures.rle import decode_mask, encode_mask
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.masks import BoxMask
+from cfrsam_d2.structures.rle import decode_mask, encode_mask
 
 NAME = "coco_test"
 SQUARE = np.zeros((10, 12), dtype=bool)
 SQUARE[2:5, 3:7] = True
+SQUARE_RLE = encode_mask(BoxMask.of_frame(SQUARE), 10, 12)
 SQUARE_POLYGON = [3, 2, 7, 2, 7, 5, 3, 5]
 SQUARE_RUNS = [32, 3, 7, 3, 7, 3, 7, 3, 55]  # columns first
 
@@ -33,7 +35,7 @@ def small_data():
         ],
         "annotations": [
             {"id": 1, "image_id": 7, "category_id": 40, "segmentation": [SQUARE_POLYGON]},
-            {"id": 2, "image_id": 7, "category_id": 2, "segmentation": encode_mask(SQUARE)},
+            {"id": 2, "image_id": 7, "category_id": 2, "segmentation": SQUARE_RLE},
             {
                 "id": 5,
                 "image_id": 7,
@@ -70,8 +72,9 @@ def test_outlines_of_every_form_become_the_same_nucleus(write):
     first, _ = load_nucleus_json(write(small_data()), "root")
     assert len(first["annotations"]) == 3
     for nucleus in first["annotations"]:
-        np.testing.assert_array_equal(decode_mask(nucleus["segmentation"]), SQUARE)
-        assert nucleus["segmentation"] == encode_mask(SQUARE)
+        mask = decode_mask(nucleus["segmentation"])
+        np.testing.assert_array_equal(mask.frame(10, 12), SQUARE)
+        assert nucleus["segmentation"] == SQUARE_RLE
         assert (nucleus["bbox"], nucleus["bbox_mode"]) == ([3, 2, 4, 3], BoxMode.XYWH_ABS)
         assert nucleus["iscrowd"] == 0
 

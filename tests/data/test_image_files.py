@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from cfrsam_d2.data.image_files import find_images
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.export import find_images
 
 
 def touch(root: Path, *names: str) -> None:

@@ -14,8 +14,9 @@ from cfrsam_d2.data.loader import (
     build_test_loader,
     build_train_loader,
 )
-from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.masks import BoxMask
+from cfrsam_d2.structures.rle import encode_mask
 
 NUM_IMAGES = 7
 
@@ -28,9 +29,8 @@ def make_dicts(folder):
         Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)).save(path)
         annotations = []
         for k in range(3 * (i > 0)):  # the first image has no nuclei
-            mask = np.zeros((48, 48), dtype=bool)
-            mask[5 + 10 * k : 13 + 10 * k, 4 * i : 4 * i + 9] = True
-            segmentation = encode_mask(mask)
+            mask = BoxMask(4 * i, 5 + 10 * k, np.ones((8, 9), dtype=bool))
+            segmentation = encode_mask(mask, 48, 48)
             annotations.append({"segmentation": segmentation, "category_id": k, "iscrowd": 0})
         record = {"file_name": path, "image_id": i, "height": 48, "width": 48}
         dicts.append(record | {"annotations": annotations})
@@ -97,7 +97,7 @@ def test_the_start_may_be_set_before_iterating():
 
 @pytest.mark.parametrize(("batch_size", "world_size"), [(3, 2), (0, 1)])
 def test_a_batch_that_the_gpus_cannot_share_is_refused(batch_size, world_size):
-    with pytest.raises(UserError, match=r"IMS_PER_BATCH is \d: .* multiple of the number of GPUs"):
+    with pytest.raises(UserError, match=rf"^batch_size is \d: give .* processes, {world_size}"):
         StreamSampler(batch_size, world_size=world_size)
 
 
@@ -147,6 +147,9 @@ def test_the_seed_changes_the_stream(cfg):
     assert fingerprints(take(build_train_loader(cfg), 4)) != first
     cfg.SEED = -1
     with pytest.raises(UserError, match=r"SEED is -1: use 0 or more"):
+        build_train_loader(cfg)
+    cfg.SEED, cfg.SOLVER.IMS_PER_BATCH = 0, 0
+    with pytest.raises(UserError, match=r"SOLVER.IMS_PER_BATCH is 0: give .* number of GPUs, 1"):
         build_train_loader(cfg)
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.data.augmentation import build_augmentation
 from cfrsam_d2.data.mapper import NucleusMapper
-from cfrsam_d2.structures.rle import encode_mask
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.masks import BoxMask
+from cfrsam_d2.structures.rle import encode_mask
 
 
 def dataset_dict(folder, masks, size, image=None):
@@ -26,7 +27,7 @@ def dataset_dict(folder, masks, size, image=None):
         {
             "bbox": list(cv2.boundingRect(mask.astype(np.uint8))),
             "bbox_mode": BoxMode.XYWH_ABS,
-            "segmentation": encode_mask(mask),
+            "segmentation": encode_mask(BoxMask.of_frame(mask), *mask.shape),
             "category_id": k,
             "point": [0.0, 0.0],  # stale on purpose: the mapper must not use it
             "iscrowd": 0,

@@ -7,7 +7,6 @@ import pytest
 
 from cfrsam_d2.data import synthetic
 from cfrsam_d2.data.coco import load_nucleus_json, read_nucleus_json
-from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.data.synthetic import (
     SYNTHETIC_CLASSES,
     SYNTHETIC_SPLITS,
@@ -15,6 +14,7 @@ from cfrsam_d2.data.synthetic import (
     make_synthetic_dataset,
 )
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.rle import decode_mask
 
 COUNTS = {"train": 30, "val": 4, "test": 4}
 FEW = {"train": 1, "val": 1, "test": 1}
@@ -42,7 +42,8 @@ def train(dataset):
     result = []
     for record in records:
         nuclei = record["annotations"]
-        masks = [decode_mask(nucleus["segmentation"]) for nucleus in nuclei]
+        size = record["height"], record["width"]
+        masks = [decode_mask(nucleus["segmentation"]).frame(*size) for nucleus in nuclei]
         classes = np.array([nucleus["category_id"] for nucleus in nuclei], dtype=int)
         result.append((cv2.imread(record["file_name"]), np.array(masks), classes))
     return result

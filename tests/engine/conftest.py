@@ -15,6 +15,7 @@ from torch import nn
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.engine import load_config
+from cfrsam_d2.structures.masks import BoxMask
 
 SIDE = 32  # px
 
@@ -62,9 +63,8 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> None:
         folder = tmp_path_factory.mktemp(split)
         writer = NucleusJsonWriter(folder, ["round", "long"])
         for i in range(6):
-            mask = np.zeros((SIDE, SIDE), dtype=bool)
-            x, y = rng.integers(0, SIDE - 8, size=2)
-            mask[y : y + 8, x : x + 8] = True
+            x, y = rng.integers(0, SIDE - 8, size=2).tolist()
+            mask = BoxMask(x, y, np.ones((8, 8), dtype=bool))
             image = rng.integers(0, 256, size=(SIDE, SIDE, 3), dtype=np.uint8)
             writer.add(f"{i}.png", image, [(mask, i % 2)], tissue="Toy")
         writer.write()

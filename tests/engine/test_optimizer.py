@@ -78,5 +78,5 @@ def test_without_clipping(cfg: CfgNode, model: nn.Module) -> None:
 
 def test_unknown_optimizer(cfg: CfgNode, model: nn.Module) -> None:
     cfg.SOLVER.OPTIMIZER = "SGD"
-    with pytest.raises(UserError, match=r"SOLVER\.OPTIMIZER is 'SGD': use one of ADAM, ADAMW"):
+    with pytest.raises(UserError, match=r"SOLVER\.OPTIMIZER is 'SGD': choose one of ADAM, ADAMW"):
         build_optimizer(cfg, model)

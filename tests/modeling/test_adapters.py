@@ -178,7 +178,7 @@ def test_static_kernels_add_what_83_weights_a_channel_are():
 
 
 def test_unknown_names_are_refused_with_all_choices():
-    message = rf"MODEL.SAM.ADAPTER is 'mala': choose one of MALA, {', '.join(list(ADAPTERS)[1:])}\."
+    message = rf"MODEL.SAM.ADAPTER is 'mala': choose one of MALA, {', '.join(list(ADAPTERS)[1:])}$"
     with pytest.raises(UserError, match=message):
         tiny_encoder(adapter="mala")
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from cfrsam_d2.modeling.prompts import prompts_of
 from detectron2.config import get_cfg
 from detectron2.modeling import build_proposal_generator
 from detectron2.structures import ImageList, Instances
@@ -15,7 +16,6 @@ from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.modeling.prompt_learner import BoxProposalGenerator, CentroidProposalGenerator
 from cfrsam_d2.modeling.prompt_learner.backbone import build_convnext
 from cfrsam_d2.modeling.prompt_learner.box_generator import boxes_around
-from cfrsam_d2.modeling.prompts import prompts_of
 
 SIZE = (40, 64)
 
@@ -169,7 +169,7 @@ def test_it_is_built_by_its_name():
     add_cfrsam_config(cfg)
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
     learner = cfg.MODEL.PROMPT_LEARNER
-    learner.DEPTHS, learner.DIMS, learner.PRETRAINED = [1, 1, 1, 1], [8, 8, 16, 16], False
+    learner.DEPTHS, learner.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
     learner.HIDDEN_DIM, learner.ANCHOR_STRIDE = 24, 16
     generator = build_proposal_generator(cfg, None)
     assert isinstance(generator, BoxProposalGenerator)

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -368,7 +367,7 @@ def cfg() -> CfgNode:
     cfg.MODEL.DEVICE = "cpu"
     learner = cfg.MODEL.PROMPT_LEARNER
     learner.DEPTHS, learner.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
-    learner.PRETRAINED, learner.HIDDEN_DIM, learner.SUPPRESSION_RADIUS = False, 16, 40.0
+    learner.HIDDEN_DIM, learner.SUPPRESSION_RADIUS = 16, 40.0
     sam = cfg.MODEL.SAM
     sam.EMBED_DIM, sam.DEPTH, sam.NUM_HEADS, sam.ADAPTER_RANK = 48, 4, 3, 8
     sam.GLOBAL_ATTN_INDEXES = [1, 3]
@@ -378,8 +377,8 @@ def cfg() -> CfgNode:
 def test_every_config_key_reaches_the_model(cfg: CfgNode):
     node = cfg.MODEL.CFRSAM
     node.MAX_TRAIN_NUCLEI, node.NMS_THRESH, node.TRAIN_PROMPTS = 7, 0.3, "random"
-    node.WINDOW_SIZE, node.WINDOW_OVERLAP = 128, 16
-    node.EDGE_TOLERANCE, node.WINDOWS_PER_BATCH = 5, 3
+    window = cfg.MODEL.SLIDING_WINDOW
+    window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH = 128, 16, 5, 3
     cfg.TEST.AUG.ENABLED = True
     head = cfg.MODEL.MASK_HEAD
     head.FOCAL_WEIGHT, head.BOUNDARY_WEIGHT, head.CROP_SIZES = 2.0, 3.0, [64, 32]
@@ -412,38 +411,6 @@ def test_built_from_a_config_it_trains_and_predicts_with_its_own_learner(cfg: Cf
     with torch.no_grad():
         (output,) = model.eval()([{"image": random_image(64, 80)}])
     assert output["instances"].pred_masks.shape[1:] == (64, 80)
-
-
-def test_weights_of_the_first_run_are_loaded_into_the_learner(cfg: CfgNode, tmp_path: Path):
-    first = cfg.clone()
-    first.MODEL.META_ARCHITECTURE = "PromptLearner"
-    weights = build_model(first).state_dict()
-    path = tmp_path / "model_best.pth"
-    torch.save({"model": weights}, path)
-    cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS = str(path)
-    model = build_model(cfg)
-    for name, value in weights.items():
-        assert torch.equal(model.state_dict()[name], value)
-
-    cfg.MODEL.PROMPT_LEARNER.HIDDEN_DIM = 32
-    with pytest.raises(UserError, match=r"model_best.pth holds the weights of another architect"):
-        build_model(cfg)
-
-
-def test_a_learner_of_points_is_none_of_boxes(cfg: CfgNode, tmp_path: Path):
-    """And the other way round."""
-    names = {"size_head": "CentroidProposalGenerator", "unexpected": "BoxProposalGenerator"}
-    for said, name in names.items():
-        first = cfg.clone()
-        first.MODEL.META_ARCHITECTURE = "PromptLearner"
-        first.MODEL.PROPOSAL_GENERATOR.NAME = name
-        path = tmp_path / f"{name}.pth"
-        torch.save({"model": build_model(first).state_dict()}, path)
-        cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS = str(path)
-        (cfg.MODEL.PROPOSAL_GENERATOR.NAME,) = {*names.values()} - {name}
-        message = rf"{name}.pth holds the weights of another architecture, 4 .*{said}.*: use"
-        with pytest.raises(UserError, match=message):
-            build_model(cfg)
 
 
 @pytest.mark.parametrize("source", ["learner", "centroid"])

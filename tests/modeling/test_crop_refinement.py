@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from cfrsam_d2.modeling.mask_head.crop_refinement import OUTSIDE_LOGIT, refine
+from cfrsam_d2.modeling.mask_head.windows import CropLadder
 from torch import nn
 
 from cfrsam_d2.modeling.mask_head.bgmr import BGMR
-from cfrsam_d2.modeling.mask_head.crop_refinement import OUTSIDE_LOGIT, refine
-from cfrsam_d2.modeling.mask_head.windows import CropLadder
 
 FRAME = (96, 128)
 DETAIL_CHANNELS = 75  # of what BGMR takes of an image

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from cfrsam_d2.modeling.boxes import mask_boxes
 from cfrsam_d2.modeling.mask_head.windows import CropLadder, nucleus_boxes
 

@@ -114,7 +114,7 @@ def test_points_are_nearly_those_of_float32():
     add_cfrsam_config(cfg)
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.DEVICE = "PromptLearner", "cpu"
     node = cfg.MODEL.PROMPT_LEARNER
-    node.PRETRAINED, node.HIDDEN_DIM = False, 16
+    node.HIDDEN_DIM = 16
     node.DEPTHS, node.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
     image, points = random_image(*SIZE), []
     for cfg.TEST.AMP.ENABLED in (False, True):

@@ -1,8 +1,8 @@
 """Points and boxes as prompts: middles, boxes of Detectron2, windows."""
 
 import torch
-
 from cfrsam_d2.modeling.prompt_geometry import centers, corners, move_to_window, prompts_of_boxes
+
 from cfrsam_d2.modeling.tiling import Window
 
 POINTS = torch.tensor([[3.25, 4.0], [60.5, 20.0]])

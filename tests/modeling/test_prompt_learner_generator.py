@@ -158,7 +158,7 @@ def test_half_precision_matches_full_precision():
 
 
 def test_more_levels_than_the_backbone_has_are_refused():
-    with pytest.raises(UserError, match=r"NUM_LEVELS is 5.*choose 1 to 4"):
+    with pytest.raises(UserError, match=r"num_levels is 5.*choose 1 to 4"):
         tiny(num_levels=5)
 
 

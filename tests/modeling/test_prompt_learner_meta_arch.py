@@ -18,7 +18,6 @@ def cfg() -> CfgNode:
     cfg.MODEL.DEVICE = "cpu"
     node = cfg.MODEL.PROMPT_LEARNER
     node.DEPTHS, node.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
-    node.PRETRAINED = False
     node.HIDDEN_DIM = 16
     node.NUM_CLASSES = 2
     return cfg

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from cfrsam_d2.modeling.prompt_learner.selection import select_points, suppress_within_radius
 
 

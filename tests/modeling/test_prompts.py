@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from cfrsam_d2.modeling.prompts import draw_nuclei, prompt_source
 from detectron2.structures import BitMasks, Boxes, Instances
 from tiny_segmenter import squares
 
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.modeling.prompts import draw_nuclei, prompt_source
 
 SIZE = (40, 60)
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from cfrsam_d2.modeling.mask_head.crop_refinement import OUTSIDE_LOGIT, refine
+from cfrsam_d2.modeling.mask_head.windows import CropLadder
 from tiny_segmenter import random_image, squares, tiny_cfrsam
 from torch import nn
 
 from cfrsam_d2.modeling.mask_head.bgmr import BGMR
 from cfrsam_d2.modeling.mask_head.refiners import MLP, REFINERS, BGMRWithoutBGFF, BGMRWithoutMCBE
-from cfrsam_d2.modeling.mask_head.crop_refinement import OUTSIDE_LOGIT, refine
-from cfrsam_d2.modeling.mask_head.windows import CropLadder
 
 FRAME = (64, 96)
 REFINING = [name for name, build in REFINERS.items() if build]

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
+from cfrsam_d2.modeling.sam.blocks import UnpaddedAttention, UnpaddedBlock
+from cfrsam_d2.published import UnfoldedConv, as_published
 from segment_anything.modeling.image_encoder import Attention, Block
 from tiny_segmenter import tiny_encoder
 from torch import nn
 
-from cfrsam_d2.modeling.sam.blocks import UnpaddedAttention, UnpaddedBlock
 from cfrsam_d2.modeling.sam.mala import AdaptiveMultiScaleConv
-from cfrsam_d2.published import UnfoldedConv, as_published
 
 
 def random_encoder(adapter: str) -> nn.Module:

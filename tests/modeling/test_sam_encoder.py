@@ -140,7 +140,7 @@ def test_every_config_key_reaches_the_encoder():
     add_cfrsam_config(cfg)
     node = cfg.MODEL.SAM
     node.EMBED_DIM, node.DEPTH, node.NUM_HEADS, node.ADAPTER_RANK = 32, 5, 4, 6
-    node.GLOBAL_ATTN_INDEXES, node.WINDOW_SIZE, node.FREEZE = [0], 7, False
+    node.GLOBAL_ATTN_INDEXES, node.ATTENTION_WINDOW, node.FREEZE = [0], 7, False
     node.ADAPTER = "StaticMALA"
     encoder = build_backbone(cfg)
     assert isinstance(encoder, SAMEncoder)

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
+from cfrsam_d2.modeling.boxes import mask_boxes
+from cfrsam_d2.modeling.prompt_geometry import prompts_of_boxes
+from cfrsam_d2.modeling.test_time_augmentation import VIEWS, View, segment_averaged
 from detectron2.structures import Instances
 from tiny_segmenter import GivenPoints, GridBoxes, random_image, tiny_cfrsam
 from torch import Tensor
 
-from cfrsam_d2.modeling.boxes import mask_boxes
 from cfrsam_d2.modeling.meta_arch import CFRSAM
-from cfrsam_d2.modeling.prompt_geometry import prompts_of_boxes
 from cfrsam_d2.modeling.sliding_window import segment_images
-from cfrsam_d2.modeling.test_time_augmentation import VIEWS, View, segment_averaged
 
 SURE = 100.0  # a logit whose probability is 1
 

@@ -1,4 +1,4 @@
-"""What the authors published becomes the project's on the command line, wholly or not at all."""
+"""What the authors released becomes the project's on the command line, wholly or not at all."""
 
 import importlib.util
 import json
@@ -20,19 +20,18 @@ from cfrsam_d2.checkpoint import convert_published_state_dict
 from cfrsam_d2.checkpoint.checkpointer import load_weights
 from cfrsam_d2.checkpoint.files import read_checkpoint
 from cfrsam_d2.engine import build_trained_model, load_config
-from cfrsam_d2.engine.setup import skip_initial_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 sys.path.insert(0, str(ROOT / "tools"))
 import convert_checkpoint as tool  # noqa: E402
 
-Published = dict[str, Tensor]
+Weights = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def draw(fixtures: Path) -> Callable[[str], Published]:
-    """A function: a kind of checkpoint to its weights by published names."""
+def draw(fixtures: Path) -> Callable[[str], Weights]:
+    """A function: a kind of checkpoint to its weights by the authors' names."""
     spec = importlib.util.spec_from_file_location("drawn", fixtures / "published_weights.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -45,12 +44,13 @@ def sizes(fixtures: Path) -> list[str]:
     manifest = json.loads((fixtures / "manifest.json").read_text())
     stage1, stage2 = manifest["stage1_tiny.npz"], manifest["stage2_tiny_128.npz"]
     learner, sam = "MODEL.PROMPT_LEARNER.", "MODEL.SAM."
-    names = ("embed_dim", "depth", "num_heads", "global_attn_indexes", "window_size")
+    names = ("embed_dim", "depth", "num_heads", "global_attn_indexes")
     values = {sam + name.upper(): stage2[name] for name in names}
+    values[sam + "ATTENTION_WINDOW"] = stage2["window_size"]
     values[sam + "ADAPTER_RANK"] = stage2["mala_rank"]
     names = ("dims", "depths", "hidden_dim", "num_classes", "num_levels", "anchor_stride")
     values |= {learner + name.upper(): stage1[name] for name in names}
-    values |= {learner + "PRETRAINED": False, "MODEL.DEVICE": "cpu"}
+    values |= {"MODEL.DEVICE": "cpu"}
     return [str(each) for pair in values.items() for each in pair]
 
 
@@ -62,7 +62,6 @@ def config(stage: int, sizes: list[str]) -> list[str]:
 def tiny_model(stage: int, sizes: list[str]) -> tuple[CfgNode, nn.Module]:
     _, path, *overrides = config(stage, sizes)
     cfg = load_config(path, overrides)
-    skip_initial_weights(cfg)
     return cfg, build_model(cfg).eval()
 
 
@@ -75,7 +74,7 @@ def assert_close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=0)
 
 
-def save(checkpoint: object, folder: Path, name: str = "published.pth") -> str:
+def save(checkpoint: object, folder: Path, name: str = "released.pth") -> str:
     torch.save(checkpoint, folder / name)
     return str(folder / name)
 
@@ -89,12 +88,12 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @torch.no_grad()
-def test_stage_1_computes_what_the_published_one_does(
+def test_stage_1_computes_what_the_published_model_does(
     draw: Callable, sizes: list[str], fixtures: Path, tmp_path: Path
 ):
     """As a program of its own, on a file with all that a training of the authors' writes."""
     weights = draw("stage1_tiny")
-    published = {
+    released = {
         "model": {name: torch.zeros_like(each) for name, each in weights.items()},
         "optimizer": {"state": {}, "param_groups": [{"lr": 1e-4}]},
         "f1": np.float64(0.7),
@@ -106,7 +105,7 @@ def test_stage_1_computes_what_the_published_one_does(
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / "tools" / "convert_checkpoint.py")),
-            *(save(published, tmp_path), str(out), *config(1, sizes)),
+            *(save(released, tmp_path), str(out), *config(1, sizes)),
         ],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
@@ -126,7 +125,7 @@ def test_stage_1_computes_what_the_published_one_does(
 
 
 @torch.no_grad()
-def test_stage_2_computes_what_the_published_one_does(
+def test_stage_2_computes_what_the_published_model_does(
     draw: Callable,
     sizes: list[str],
     fixtures: Path,
@@ -135,15 +134,15 @@ def test_stage_2_computes_what_the_published_one_does(
 ):
     """Merged with stage 1, and alone with stage 1 from its own file."""
     metrics = {"PQ": np.float64(0.5), "per_class": [np.float32(0.1)]}
-    published = save({"model": draw("stage2_tiny"), "epoch": 1, "metrics": metrics}, tmp_path)
-    stage1 = save(draw("stage1_tiny"), tmp_path, "stage1_published.pth")
+    released = save({"model": draw("stage2_tiny"), "epoch": 1, "metrics": metrics}, tmp_path)
+    stage1 = save(draw("stage1_tiny"), tmp_path, "stage1_released.pth")
     whole, alone = str(tmp_path / "whole.pth"), str(tmp_path / "alone.pth")
-    tool.main([published, whole, "--prompt-learner", stage1, *config(2, sizes)])
+    tool.main([released, whole, "--prompt-learner", stage1, *config(2, sizes)])
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines()]
     assert ["skipped", "(unused)", "deep_out_conv", "8", "4,690"] in rows
     assert ["mask_head.fusion", "fusion_block.attn_conv", "24", "266,244"] in rows
-    tool.main([published, alone, *config(2, sizes)])
+    tool.main([released, alone, *config(2, sizes)])
     tool.main([stage1, str(tmp_path / "stage1.pth"), *config(1, sizes)])
 
     cfg, model = tiny_model(2, sizes)
@@ -165,9 +164,9 @@ def test_stage_2_computes_what_the_published_one_does(
         expected["points"],
         torch.arange(len(counts)).repeat_interleave(counts),
     )
-    assert_close(predictions.initial_logits, expected["initial_logits"])
-    assert_close(predictions.refined_logits, expected["refined_logits"])
-    assert_close(predictions.pred_iou, expected["iou"])
+    assert_close(predictions.logits["initial"], expected["initial_logits"])
+    assert_close(predictions.logits["refined"], expected["refined_logits"])
+    assert_close(predictions.decoded.pred_iou, expected["iou"])
     assert_close(
         model.proposal_generator.predict(images[:1]).logits,
         tiny_stage1(draw, sizes).predict(images[:1]).logits,
@@ -226,7 +225,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(
         | {"mask_decoder.more": torch.zeros(1)},
         r"1 of another shape (first: mask_head.mask_decoder.iou_token.weight is (2, 256) there "
         "and (1, 256) here)": weights | {name: torch.zeros(2, 256)},
-        "1 names are not of a published stage 2": weights | {"more": torch.zeros(1)},
+        "1 names are not of a released stage 2": weights | {"more": torch.zeros(1)},
     }
     for message, changed in bad.items():
         assert message in fails([save(changed, tmp_path), out, *config(2, sizes)], capsys)
@@ -236,7 +235,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(
     assert "docs/model-zoo.md says which" in fails(
         [save(weights, tmp_path), out, *config(2, [])], capsys
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["published.pth"]
+    assert [path.name for path in tmp_path.iterdir()] == ["released.pth"]
 
 
 def test_what_cannot_be_converted_is_named(
@@ -248,7 +247,7 @@ def test_what_cannot_be_converted_is_named(
     for arguments, message in {
         (first, first): "1.pth would be overwritten: give OUT another name",
         (first, f"{tmp_path}/none/out.pth"): "none does not exist: make it, or let OUT name",
-        (save(draw("mala"), tmp_path), out): "is one module of the published model",
+        (save(draw("mala"), tmp_path), out): "is one module of the model",
         (save({"model": {}}, tmp_path, "0.pth"), out): "0.pth holds no weights",
         (save(Path("x"), tmp_path, "x.pth"), out): "could run code",
         (second, out, "--prompt-learner", second): "are not one checkpoint of stage 1 and one of",

@@ -24,6 +24,7 @@ from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.evaluation import score_pannuke_arrays, summarize
+from cfrsam_d2.structures.masks import BoxMask, BoxMasks
 from tools import export_pannuke
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "cfrsam_b.yaml")
@@ -71,7 +72,7 @@ class FoundSquares(nn.Module):
         masks, classes, scores = random_squares(seed, 12 if seed else 0)
         instances = Instances(
             (SIDE, SIDE),
-            pred_masks=torch.from_numpy(masks).roll(1, dims=1),
+            pred_masks=BoxMasks.from_frames(torch.from_numpy(masks).roll(1, dims=1)),
             pred_classes=torch.from_numpy(classes),
             scores=torch.from_numpy(scores),
         )
@@ -94,8 +95,8 @@ def tiles(tmp_path: Path) -> Path:
     for seed, tissue in enumerate(["Liver", "Bile-duct", "Liver", "Skin"]):
         masks, classes, _ = random_squares(seed, 8)
         image = np.full((SIDE, SIDE, 3), seed, dtype=np.uint8)
-        nuclei = list(zip(masks, classes.tolist(), strict=True)) if seed else []
-        writer.add(f"{seed}.png", image, nuclei, tissue=tissue)
+        nuclei = list(zip(map(BoxMask.of_frame, masks), classes.tolist(), strict=True))
+        writer.add(f"{seed}.png", image, nuclei if seed else [], tissue=tissue)
     writer.write()
     register(folder)
     return folder

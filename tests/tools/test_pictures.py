@@ -62,7 +62,6 @@ def test_visualize_predictions(tmp_path: Path, stage: str, magnification: str):
     ]
     config_file = str(CONFIGS / f"{stage}.yaml")
     cfg = load_config(config_file, overrides)
-    cfg.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS = ""
     torch.manual_seed(0)
     torch.save({"model": build_model(cfg).state_dict()}, tmp_path / "model_final.pth")
     visualize_predictions.main(["--config-file", config_file, "--count", "1", *overrides])

@@ -341,7 +341,7 @@ def test_tiny_real_models(
     stage: str, formats: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = [
-        *("MODEL.DEVICE", "cpu", "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""),
+        *("MODEL.DEVICE", "cpu"),
         *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
         *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "32.0", "MODEL.SAM.EMBED_DIM", "48"),
         *("MODEL.MASK_HEAD.FINAL_MASK", "initial", "MODEL.WEIGHTS", str(tmp_path / "model.pth")),

@@ -15,7 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ...data.palette import class_colors
 from ...data.registration import register_custom_datasets
-from ...engine.setup import check_registered
+from ...engine import check_registered
 from ...errors import UserError
 from ...evaluation.predictions import PREDICTIONS_NAME, read_predictions
 

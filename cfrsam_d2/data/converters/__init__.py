@@ -1,1 +1,1 @@
-"""From releases and from the user's own labels to the project's datasets (`datasets/prepare.py`)."""
+"""From releases and from users' own labels to the project's datasets (`datasets/prepare.py`)."""

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ...errors import UserError
+from ...structures.masks import BoxMask
 from .instance_map import instance_masks
 from .mat import read_mat
 from .release import find_pairs, with_validation, write_release
@@ -30,7 +29,7 @@ def convert_cpm17(source: Path, output: Path) -> str:
     return write_release(with_validation(source, train, test), output, _masks, Counter())
 
 
-def _masks(label_file: Path, height: int, width: int) -> Iterator[np.ndarray]:
+def _masks(label_file: Path, height: int, width: int) -> Iterator[BoxMask]:
     inst_map, _ = read_mat(label_file)
     if inst_map.shape != (height, width):
         raise UserError(

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_utils
 from tabulate import tabulate
 
 from ...files import write_json, write_png
-from ...structures.rle import encode_mask
+from ...structures.coco import coco_annotation
+from ...structures.masks import BoxMask
 from ..points import mask_point
 
 JSON_NAME = "nuclei.json"
@@ -42,7 +42,7 @@ class NucleusJsonWriter:
         self,
         file_name: str,
         image: np.ndarray,
-        nuclei: Iterable[tuple[np.ndarray, int]],
+        nuclei: Iterable[tuple[BoxMask, int]],
         *,
         tissue: str,
         magnification: float = 40,
@@ -52,7 +52,8 @@ class NucleusJsonWriter:
         Args:
             file_name: of the PNG, inside `images/`.
             image: (H, W, 3) uint8, RGB.
-            nuclei: pairs of a (H, W) mask, whole and with at least one pixel, and a class index.
+            nuclei: pairs of a mask, whole and cut to the box of its pixels (one at least), and a
+                class index.
             tissue: name of the tissue.
             magnification: of the objective, 40 or 20 for instance.
         """
@@ -70,19 +71,9 @@ class NucleusJsonWriter:
             }
         )
         for mask, class_index in nuclei:
-            rle = encode_mask(mask)
-            self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": class_index + 1,
-                    "bbox": mask_utils.toBbox(rle).tolist(),
-                    "area": int(mask_utils.area(rle)),
-                    "segmentation": rle,
-                    "point": list(mask_point(mask)),
-                    "iscrowd": 0,
-                }
-            )
+            ids = {"id": len(self._annotations) + 1, "image_id": image_id}
+            nucleus = coco_annotation(mask, class_index, (height, width), point=mask_point(mask))
+            self._annotations.append(ids | nucleus)
 
     def write(self) -> None:
         """Write the JSON; call it after the last image."""

@@ -1,4 +1,4 @@
-"""Maps of numbers, one a pixel: ids of instances, 0 outside them, and types."""
+"""Maps of numbers, one per pixel: ids of instances, 0 outside them, and types."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
+from ...structures.label_map import label_masks
+from ...structures.masks import BoxMask
 
 
 def whole_numbers(values: Any, source: str) -> np.ndarray:
@@ -57,7 +59,16 @@ def types_of_instances(inst_map: np.ndarray, type_map: np.ndarray, source: str) 
     return dict(zip(ids.tolist(), types.tolist(), strict=True))  # of an id, the last type stays
 
 
-def instance_masks(inst_map: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each id, rising, with its (H, W) bool mask; all its pieces are of one instance."""
-    for instance_id in np.unique(inst_map[inst_map > 0]).tolist():
-        yield instance_id, inst_map == instance_id
+def instance_masks(inst_map: np.ndarray) -> Iterator[tuple[int, BoxMask]]:
+    """Yield each id with its mask; all its pieces are of one instance.
+
+    Args:
+        inst_map: (H, W) integers of any size; 0 and below: no instance.
+
+    Returns:
+        Pairs by rising id.
+    """
+    ids = np.unique(inst_map[inst_map > 0])
+    labels = np.searchsorted(ids, inst_map, side="right")  # 1 to N: ids may be large, with gaps
+    for label, mask in label_masks(labels):
+        yield int(ids[label - 1]), mask

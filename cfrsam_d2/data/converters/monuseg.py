@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ...errors import UserError
+from ...structures.masks import BoxMask
 from .release import find_pairs, with_validation, write_release
 
 # The archive holds 37 training images by now; the challenge and the papers since have trained on
@@ -54,7 +55,7 @@ def read_outlines(path: str | Path) -> list[np.ndarray]:
         path: an XML file with `Region`s of `Vertex` elements that have `X` and `Y`.
 
     Returns:
-        One (V, 2) array of x, y in px a region; V may be any number, 0 too.
+        One (V, 2) array of x, y in px per region; V may be any number, 0 too.
 
     Raises:
         UserError: the file is damaged, has no region, or a vertex without two numbers.
@@ -69,7 +70,7 @@ def read_outlines(path: str | Path) -> list[np.ndarray]:
     return outlines
 
 
-def outline_mask(outline: np.ndarray, height: int, width: int) -> np.ndarray:
+def outline_mask(outline: np.ndarray, height: int, width: int) -> BoxMask:
     """Fill an outline: a pixel belongs to it if its centre lies inside or on it.
 
     Args:
@@ -79,16 +80,16 @@ def outline_mask(outline: np.ndarray, height: int, width: int) -> np.ndarray:
         width: W in px.
 
     Returns:
-        (H, W) bool; without a pixel if the outline encloses no centre or is off the image.
+        The mask; without a pixel if the outline encloses no centre or is off the image.
     """
-    mask = np.zeros((height, width), dtype=bool)
-    left, top = np.ceil(outline.min(axis=0)).clip(min=0).astype(int)
+    left, top = np.ceil(outline.min(axis=0)).clip(min=0).astype(int).tolist()
     right, bottom = np.floor(outline.max(axis=0)).clip(max=(width - 1, height - 1)).astype(int)
-    contour = outline.astype(np.float32)
-    for y in range(top, bottom + 1):
-        for x in range(left, right + 1):
-            mask[y, x] = cv2.pointPolygonTest(contour, (x, y), measureDist=False) >= 0
-    return mask
+    columns, contour = range(left, right + 1), outline.astype(np.float32)
+    inside = [
+        [cv2.pointPolygonTest(contour, (x, y), measureDist=False) >= 0 for x in columns]
+        for y in range(top, bottom + 1)
+    ]
+    return BoxMask.of_frame(np.array(inside, dtype=bool, ndmin=2), left, top)
 
 
 def _outline(region: ElementTree.Element, path: str | Path) -> np.ndarray:
@@ -107,7 +108,7 @@ def _outline(region: ElementTree.Element, path: str | Path) -> np.ndarray:
 
 def _masks(
     label_file: Path, height: int, width: int, *, changes: Counter[str]
-) -> Iterator[np.ndarray]:
+) -> Iterator[BoxMask]:
     size = np.array([width, height])
     for outline in read_outlines(label_file):
         if len(np.unique(outline, axis=0)) < 3:
@@ -117,7 +118,7 @@ def _masks(
             changes["outlines left out: off the image"] += 1
             continue
         mask = outline_mask(outline, height, width)
-        if not mask.any():
+        if mask.area == 0:
             changes["outlines left out: they enclose no pixel"] += 1
             continue
         if ((outline < -0.5) | (outline > size - 0.5)).any():

@@ -1,13 +1,15 @@
 """PanNuke: from the release's arrays to the project's files, and back to its mask format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ...files import folder_lock, replaced_folder
+from ...structures.masks import BoxMask
 from .dataset_writer import JSON_NAME, NucleusJsonWriter
+from .instance_map import instance_masks
 from .pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES, PanNukeFold
 
 MAGNIFICATION = 40
@@ -43,12 +45,12 @@ def convert_pannuke_fold(fold: PanNukeFold, output: Path) -> NucleusJsonWriter:
 
 
 def pannuke_masks(
-    masks: Iterable[np.ndarray], classes: Iterable[int], height: int, width: int
+    masks: Iterable[BoxMask], classes: Iterable[int], height: int, width: int
 ) -> np.ndarray:
     """Lay nuclei out as one entry of PanNuke's `masks.npy`, which the official script reads.
 
     Args:
-        masks: (H, W) each; a later nucleus covers an earlier one of its class.
+        masks: inside the image; a later nucleus covers an earlier one of its class.
         classes: index of each nucleus's class, 0 to 4.
         height, width: of the image in px.
 
@@ -57,13 +59,12 @@ def pannuke_masks(
     """
     channels = np.zeros((height, width, NUM_CHANNELS), dtype=np.int32)
     for instance_id, (mask, class_index) in enumerate(zip(masks, classes, strict=True), start=1):
-        channels[mask != 0, class_index] = instance_id
+        channels[..., class_index][mask.in_image][mask.pixels] = instance_id
     channels[..., -1] = ~channels[..., :-1].any(axis=-1)
     return channels
 
 
-def _instances(channels: np.ndarray) -> Iterable[tuple[np.ndarray, int]]:
-    for class_index in range(channels.shape[-1]):
-        ids = channels[..., class_index]
-        for instance_id in np.unique(ids[ids > 0]):
-            yield ids == instance_id, class_index
+def _instances(channels: np.ndarray) -> Iterator[tuple[BoxMask, int]]:
+    for class_index, inst_map in enumerate(np.moveaxis(channels, -1, 0)):
+        for _, mask in instance_masks(inst_map):
+            yield mask, class_index

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from ...errors import UserError
 from ...files import folder_lock, replaced_folder
+from ...structures.masks import BoxMask
 from ..coco import DEFAULT_TISSUE
 from ..image import read_rgb
 from .dataset_writer import JSON_NAME, NucleusJsonWriter
@@ -90,7 +90,7 @@ def with_validation(source: Path, train: list[Pair], test: list[Pair]) -> dict[s
 def write_release(
     splits: dict[str, list[Pair]],
     output: Path,
-    read_masks: Callable[[Path, int, int], Iterable[np.ndarray]],
+    read_masks: Callable[[Path, int, int], Iterable[BoxMask]],
     changes: Counter[str],
 ) -> str:
     """Write the images and the JSON of every split; what was there before is replaced at the end.
@@ -99,7 +99,7 @@ def write_release(
         splits: the files by name of the split.
         output: the folder that gets a folder for each split.
         read_masks: called with the file of a label and its image's height and width; returns one
-            (H, W) mask a nucleus.
+            mask per nucleus.
         changes: what is repaired or left out, with counts; filled while labels are read.
 
     Returns:

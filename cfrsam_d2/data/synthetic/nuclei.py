@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...structures.masks import BoxMask
+
 EPITHELIAL, LYMPHOCYTE, SPINDLE = range(3)
 # Range of the major axis in px, and of the minor axis as a fraction of it, by class.
 _MAJOR_AXIS = {EPITHELIAL: (16.0, 28.0), LYMPHOCYTE: (8.0, 12.0), SPINDLE: (17.0, 30.0)}
@@ -39,18 +41,16 @@ class Nucleus:
         """Where the patch lies in an image of size×size px, and which part of it is inside."""
         top, left = self.row - _PATCH_RADIUS, self.column - _PATCH_RADIUS
         side = 2 * _PATCH_RADIUS + 1
-        rows = slice(*np.clip([top, top + side], 0, size))
-        columns = slice(*np.clip([left, left + side], 0, size))
+        rows = slice(*np.clip([top, top + side], 0, size).tolist())
+        columns = slice(*np.clip([left, left + side], 0, size).tolist())
         patch_rows = slice(rows.start - top, rows.stop - top)
         patch_columns = slice(columns.start - left, columns.stop - left)
         return (rows, columns), (patch_rows, patch_columns)
 
-    def mask(self, size: int) -> np.ndarray:
+    def mask(self, size: int) -> BoxMask:
         """All its pixels in an image of size×size px, also those under other nuclei."""
-        mask = np.zeros((size, size), dtype=bool)
-        where, patch = self.window(size)
-        mask[where] = self.level[patch] <= 1
-        return mask
+        (rows, columns), patch = self.window(size)
+        return BoxMask.of_frame(self.level[patch] <= 1, columns.start, rows.start)
 
     def moved_to(self, row: float, column: float) -> "Nucleus":
         return Nucleus(self.level, self.class_index, round(row), round(column))
@@ -93,8 +93,8 @@ class Placement:
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self._rng = rng
         self._size = size
-        self._masks: list[np.ndarray] = []
-        self._visible: list[np.ndarray] = []
+        self._masks: list[BoxMask] = []
+        self._visible: list[BoxMask] = []  # what later nuclei leave of them
         self.nuclei: list[Nucleus] = []
 
     def try_to_add(self, nucleus: Nucleus) -> None:
@@ -123,23 +123,47 @@ class Placement:
 
     def _fits(self, nucleus: Nucleus, hidden: float = 0.0, gap: int = 0) -> bool:
         mask = nucleus.mask(self._size)
-        area = np.count_nonzero(mask)
+        area = mask.area
         if area < _MIN_VISIBLE:
             return False
         if gap:
-            mask = cv2.dilate(mask.astype(np.uint8), np.ones((2 * gap + 1, 2 * gap + 1))) > 0
+            mask = _grown(mask, gap)
         for other, visible in zip(self._masks, self._visible, strict=True):
-            other_area = np.count_nonzero(other)
-            if np.count_nonzero(other & mask) > hidden * min(area, other_area):
+            if _overlap(other, mask) > hidden * min(area, other.area):
                 return False
-            if np.count_nonzero(visible & ~mask) < max(_MIN_VISIBLE, other_area / 2):
+            if visible.area - _overlap(visible, mask) < max(_MIN_VISIBLE, other.area / 2):
                 return False
         return True
 
     def _add(self, nucleus: Nucleus) -> None:
         mask = nucleus.mask(self._size)
         for visible in self._visible:
-            visible &= ~mask
+            below, above = _where_both_are(visible, mask)
+            below &= ~above
         self._masks.append(mask)
-        self._visible.append(mask.copy())
+        self._visible.append(mask._replace(pixels=mask.pixels.copy()))
         self.nuclei.append(nucleus)
+
+
+def _grown(mask: BoxMask, gap: int) -> BoxMask:
+    """The mask with all pixels at most `gap` px away from it, row-wise and column-wise."""
+    padded = np.pad(mask.pixels.astype(np.uint8), gap)
+    pixels = cv2.dilate(padded, np.ones((2 * gap + 1, 2 * gap + 1))) > 0
+    return BoxMask(mask.left - gap, mask.top - gap, pixels)
+
+
+def _overlap(first: BoxMask, second: BoxMask) -> int:
+    """Px that are of both masks."""
+    return np.count_nonzero(np.logical_and(*_where_both_are(first, second)))
+
+
+def _where_both_are(first: BoxMask, second: BoxMask) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks where their boxes overlap, as views."""
+    left, top = max(first.left, second.left), max(first.top, second.top)
+    right, bottom = (min(ends) for ends in zip(first.box[2:], second.box[2:], strict=True))
+    views = []
+    for mask in (first, second):
+        rows = slice(top - mask.top, max(bottom, top) - mask.top)
+        columns = slice(left - mask.left, max(right, left) - mask.left)
+        views.append(mask.pixels[rows, columns])
+    return views[0], views[1]

@@ -1,4 +1,4 @@
-"""The two meta-architectures: the prompt learner alone (run 1) and the whole of CFR-SAM (run 2)."""
+"""The meta-architectures: the prompt learner alone (stage 1) and the whole of CFR-SAM (stage 2)."""
 
 from .cfrsam import CFRSAM
 from .prompt_learner import PromptLearner

@@ -50,6 +50,9 @@ class EncodedWindows:
 class CFRSAM(PromptLearner):
     """Images to nuclei with masks and classes."""
 
+    # Prefixes of the parts that `engine.load_initial_weights` filled from files of their own.
+    parts_from_files: tuple[str, ...] = ()
+
     @configurable
     def __init__(
         self,

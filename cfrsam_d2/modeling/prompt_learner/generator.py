@@ -130,14 +130,14 @@ class CentroidProposalGenerator(nn.Module):
             keep_on_mask_only: drop points off the auxiliary mask.
 
         Raises:
-            UserError: if `num_levels` is not one of 1..4.
+            UserError: the backbone has fewer than `num_levels` levels.
         """
         super().__init__()
         channels = backbone.feature_info.channels()
         if not 1 <= num_levels <= len(channels):
             raise UserError(
-                f"MODEL.PROMPT_LEARNER.NUM_LEVELS is {num_levels}: "
-                f"the backbone has {len(channels)} levels, choose 1 to {len(channels)}."
+                f"num_levels is {num_levels}: the backbone has {len(channels)} levels, choose 1 to "
+                f"{len(channels)}"
             )
         self.backbone = backbone
         self.neck = FeaturePyramid(
@@ -165,13 +165,7 @@ class CentroidProposalGenerator(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec] | None) -> dict[str, Any]:
         node = cfg.MODEL.PROMPT_LEARNER
         return {
-            "backbone": build_convnext(
-                node.BACKBONE,
-                depths=node.DEPTHS,
-                dims=node.DIMS,
-                pretrained=node.PRETRAINED,
-                pretrained_file=node.PRETRAINED_FILE,
-            ),
+            "backbone": build_convnext(node.BACKBONE, depths=node.DEPTHS, dims=node.DIMS),
             "num_classes": node.NUM_CLASSES,
             "hidden_dim": node.HIDDEN_DIM,
             "num_levels": node.NUM_LEVELS,

@@ -244,13 +244,9 @@ class SAMEncoder(Backbone):
         x = F.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
         x = self.vit.patch_embed(x)  # (B, h, w, D)
         # SAM's absolute positions, resized to the map.
-        positions = F.interpolate(
-            self.vit.pos_embed.permute(0, 3, 1, 2),
-            x.shape[1:3],
-            mode="bicubic",
-            align_corners=False,
-        )
-        x = x + positions.permute(0, 2, 3, 1)
+        table = self.vit.pos_embed.permute(0, 3, 1, 2)
+        table = F.interpolate(table, x.shape[1:3], mode="bicubic", align_corners=False)
+        x = x + table.permute(0, 2, 3, 1)
         levels = []
         for number, block in enumerate(self.vit.blocks, start=1):
             x = block(x)

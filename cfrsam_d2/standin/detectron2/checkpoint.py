@@ -23,6 +23,6 @@ class DetectionCheckpointer(Checkpointer):
         super().__init__(model, save_dir, save_to_disk=saves, **checkpointables)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        with self.path_manager.open(filename, "rb") as file:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
+        path = self.path_manager.get_local_path(filename)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
         return loaded if "model" in loaded else {"model": loaded}

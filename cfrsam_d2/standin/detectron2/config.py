@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import yaml
 from fvcore.common.config import CfgNode as _CfgNode
@@ -47,7 +48,7 @@ def get_cfg() -> CfgNode:
     return CfgNode(yaml.full_load(_DEFAULTS))
 
 
-def configurable(init_func: Callable | None = None, *, from_config: Callable | None = None):
+def configurable(init_func: Any = None, *, from_config: Callable | None = None) -> Any:
     """Let `__init__`, or a function with a `from_config`, also be called with a config.
 
     Then the arguments are what `from_config(cfg, …)` returns, and keywords that it does not take.

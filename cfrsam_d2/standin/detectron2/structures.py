@@ -22,8 +22,10 @@ class BoxMode(IntEnum):
 class _Stack:
     """What boxes and masks share: a tensor that holds one item after the other."""
 
-    tensor: Tensor
     device = property(attrgetter("tensor.device"))
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
 
     def __getitem__(self, item):
         chosen = self.tensor[[item]] if isinstance(item, int) else self.tensor[item]
@@ -173,7 +175,8 @@ class ImageList:
     ) -> "ImageList":
         """Pad all images (…, h, w) to the largest, then to a multiple of `size_divisibility`."""
         assert not padding_constraints, "padding_constraints are not in the stand-in"
-        sizes, step = [tuple(image.shape[-2:]) for image in tensors], max(size_divisibility, 1)
+        sizes = [(image.shape[-2], image.shape[-1]) for image in tensors]
+        step = max(size_divisibility, 1)
         height, width = (-(-max(sides) // step) * step for sides in zip(*sizes, strict=True))
         padded = [
             F.pad(image, (0, width - w, 0, height - h), value=pad_value)

@@ -42,7 +42,8 @@ def make_dataset(folder: Path) -> None:
     for index in range(NUM_IMAGES):
         image = rng.integers(120, 250, size=(SIDE, SIDE, 3), dtype=np.uint8)
         tissue = "Colon" if index % 2 else "Bile-duct"
-        writer.add(f"{index}.png", image, gt_nuclei(index), tissue=tissue)
+        nuclei = [(BoxMask.of_frame(mask), category) for mask, category in gt_nuclei(index)]
+        writer.add(f"{index}.png", image, nuclei, tissue=tissue)
     writer.write()
     register_nucleus_json(
         NAME, folder / "nuclei.json", folder / "images", thing_classes=list(CLASSES)

@@ -9,8 +9,8 @@ from cfrsam_d2.data.coco import load_nucleus_json
 from cfrsam_d2.data.converters.cpm17 import convert_cpm17
 from cfrsam_d2.data.converters.mat import read_mat
 from cfrsam_d2.data.converters.release import RELEASE_SPLITS
-from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.rle import decode_mask
 
 
 def convert(source, output):
@@ -31,7 +31,9 @@ def names(records):
 
 
 def masks_of(record):
-    return [decode_mask(nucleus["segmentation"]) for nucleus in record["annotations"]]
+    """Each nucleus in the whole image, (H, W) bool."""
+    size = record["height"], record["width"]
+    return [decode_mask(each["segmentation"]).frame(*size) for each in record["annotations"]]
 
 
 def test_pixels_and_instances_arrive_whole(tmp_path):

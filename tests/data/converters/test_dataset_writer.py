@@ -4,6 +4,7 @@ from pycocotools.coco import COCO
 
 from cfrsam_d2.data.coco import load_nucleus_json
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
+from cfrsam_d2.structures.masks import BoxMask
 from cfrsam_d2.structures.rle import decode_mask
 
 CLASSES = ("round", "long")
@@ -16,7 +17,8 @@ def write_two_images(folder):
     below[1:5, 1:5] = True
     above[3:8, 4:9] = True  # overlaps the first
     writer = NucleusJsonWriter(folder, CLASSES)
-    writer.add("0.png", images[0], [(below, 1), (above, 0)], tissue="Skin", magnification=20)
+    nuclei = [(BoxMask.of_frame(below), 1), (BoxMask.of_frame(above), 0)]
+    writer.add("0.png", images[0], nuclei, tissue="Skin", magnification=20)
     writer.add("1.png", images[1], [], tissue="Liver")
     writer.write()
     return writer, images, (below, above)
@@ -33,7 +35,7 @@ def test_what_is_written_is_read(tmp_path):
     assert [nucleus["category_id"] for nucleus in first["annotations"]] == [1, 0]
     assert [nucleus["point"] for nucleus in first["annotations"]] == [[2.5, 2.5], [6, 5]]
     for nucleus, mask in zip(first["annotations"], masks, strict=True):
-        np.testing.assert_array_equal(decode_mask(nucleus["segmentation"]), mask)
+        np.testing.assert_array_equal(decode_mask(nucleus["segmentation"]).frame(8, 9), mask)
     assert second["annotations"] == []
 
 

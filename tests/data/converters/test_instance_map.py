@@ -39,9 +39,10 @@ def test_the_type_of_most_pixels_counts():
 
 
 def test_masks_by_rising_id():
-    inst_map = np.array([[8, 0], [3, 8]])
+    inst_map = np.array([[8**20, 0, -1], [3, 8**20, 0]])  # ids may be large
     (first, mask), (second, other) = instance_masks(inst_map)
-    assert (first, second) == (3, 8)
-    assert mask.tolist() == [[False, False], [True, False]]
-    assert other.tolist() == [[True, False], [False, True]]
+    assert (first, second) == (3, 8**20)
+    assert (mask.box, other.box) == ((0, 1, 1, 2), (0, 0, 2, 2))
+    assert mask.pixels.tolist() == [[True]]
+    assert other.pixels.tolist() == [[True, False], [False, True]]
     assert list(instance_masks(np.zeros((2, 2), dtype=int))) == []

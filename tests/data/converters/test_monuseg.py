@@ -6,8 +6,8 @@ from small_release import HEIGHT, WIDTH, write_image, write_monuseg, write_xml
 from cfrsam_d2.data.coco import load_nucleus_json
 from cfrsam_d2.data.converters.monuseg import convert_monuseg, outline_mask, read_outlines
 from cfrsam_d2.data.converters.release import RELEASE_SPLITS
-from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.rle import decode_mask
 
 SQUARE = ((2, 2), (6, 2), (6, 6), (2, 6))
 
@@ -20,11 +20,13 @@ def load(output):
 
 
 def masks_of(record):
-    return [decode_mask(nucleus["segmentation"]) for nucleus in record["annotations"]]
+    """Each nucleus in the whole image, (H, W) bool."""
+    size = record["height"], record["width"]
+    return [decode_mask(each["segmentation"]).frame(*size) for each in record["annotations"]]
 
 
 def filled(outline, height=HEIGHT, width=WIDTH):
-    return outline_mask(np.array(outline, dtype=float), height, width)
+    return outline_mask(np.array(outline, dtype=float), height, width).frame(height, width)
 
 
 def box(top, bottom, left, right):

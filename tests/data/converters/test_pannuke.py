@@ -19,9 +19,13 @@ from pannuke_release import (
 from cfrsam_d2.data.coco import load_nucleus_json
 from cfrsam_d2.data.converters.dataset_writer import IMAGE_FOLDER, JSON_NAME
 from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold, pannuke_masks
-from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES, find_pannuke_fold
-from cfrsam_d2.structures.rle import decode_mask
+from cfrsam_d2.data.converters.pannuke_layout import (
+    PANNUKE_CLASSES,
+    PANNUKE_TISSUES,
+    find_pannuke_fold,
+)
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.rle import decode_mask
 
 
 def convert(source, output, number=1):
@@ -69,7 +73,7 @@ def test_every_pixel_comes_back_whatever_the_type(tmp_path, dtype):
 def test_instances_stay_whole_and_empty_images_stay(tmp_path):
     write_fold(tmp_path, 1)
     first, empty, last = convert(tmp_path, tmp_path / "fold1")
-    areas = [decode_mask(nucleus["segmentation"]).sum() for nucleus in first["annotations"]]
+    areas = [decode_mask(nucleus["segmentation"]).area for nucleus in first["annotations"]]
     assert areas == [16, 8, 25]
     assert [nucleus["category_id"] for nucleus in first["annotations"]] == [0, 0, 4]
     assert empty["annotations"] == []

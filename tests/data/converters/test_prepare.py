@@ -3,10 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from pannuke_release import images_file, write_fold
 from small_release import write_cpm17, write_monuseg, write_xml
 
-PREPARE = Path(__file__).resolve().parents[2] / "datasets" / "prepare.py"
+from cfrsam_d2.data.builtin import dataset_root, register_builtin_datasets
+from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_TISSUES
+from cfrsam_d2.data.converters.release import RELEASE_SPLITS
+
+PREPARE = Path(__file__).resolve().parents[3] / "datasets" / "prepare.py"
 
 
 @pytest.fixture
@@ -103,6 +108,20 @@ def test_other_releases_become_train_val_and_test(
     assert output.rstrip().endswith(note)
     prepare(arguments)
     assert files_in(tmp_path / "data") == first
+
+
+def test_the_catalog_has_what_was_prepared(prepare, release, tmp_path, request):
+    root = tmp_path / "data"
+    prepare(["pannuke", str(release), "--output", str(root), "--folds", "3"])
+    prepare(["cpm17", str(write_cpm17(tmp_path / "cpm17")), "--output", str(root)])
+    request.addfinalizer(lambda: register_builtin_datasets(dataset_root()))
+    register_builtin_datasets(root)
+    records = DatasetCatalog.get("pannuke_fold3")
+    assert [len(record["annotations"]) for record in records] == [3, 0, 1]
+    assert all(Path(record["file_name"]).is_file() for record in records)
+    # Reports list all 19 tissues in the same order, whichever the fold has.
+    assert MetadataCatalog.get("pannuke_fold3").tissues == list(PANNUKE_TISSUES)
+    assert [len(DatasetCatalog.get(f"cpm17_{split}")) for split in RELEASE_SPLITS] == [6, 1, 2]
 
 
 def test_a_broken_outline_file_is_one_line(prepare, tmp_path, capsys):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cfrsam_d2.data import builtin
-from cfrsam_d2.files import dataset_root
+from cfrsam_d2.data.builtin import dataset_root
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 import train_net  # noqa: E402
 

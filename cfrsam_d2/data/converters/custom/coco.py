@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from ....errors import UserError
+from ....structures.masks import BoxMask
 from ....structures.rle import decode_mask
 from ...coco import dataset_dicts_from_json, metadata_from_json, read_nucleus_json
 from .classes import ClassNames
@@ -63,7 +62,7 @@ def _nuclei(
     classes: ClassNames,
     json_file: Path,
     size: tuple[int, int],
-) -> Iterator[tuple[np.ndarray, int]]:
+) -> Iterator[tuple[BoxMask, int]]:
     if size != (record["height"], record["width"]):
         raise UserError(
             f"{record['file_name']} has {size[1]}×{size[0]} px, but {json_file} says "

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 
 from ....errors import UserError
-from ..polygons import polygon_mask
+from ....structures.masks import BoxMask
+from ..polygons import Polygon, polygons_mask
 from .classes import ClassNames
-
-Polygon = list[np.ndarray]  # the outer ring and the holes, (n, 2) each
 
 
 def geojson_nuclei(
     path: Path, size: tuple[int, int], classes: ClassNames, changes: Counter[str]
-) -> Iterator[tuple[np.ndarray, int]]:
+) -> Iterator[tuple[BoxMask, int]]:
     """Yield the nuclei of a GeoJSON file; of QuPath's cells, their nuclei.
 
     Args:
@@ -30,7 +29,7 @@ def geojson_nuclei(
         changes: what is left out or cut, with counts; filled while the nuclei are yielded.
 
     Returns:
-        Pairs of a (height, width) mask with at least one pixel, and a class index.
+        Pairs of a mask with at least one pixel, and a class index.
 
     Raises:
         UserError: the file is damaged or no GeoJSON, or a nucleus has no class.
@@ -78,9 +77,7 @@ def _polygons(geometry: dict[str, Any], nucleus: str) -> list[Polygon]:
     return polygons
 
 
-def _mask(
-    polygons: list[Polygon], size: tuple[int, int], changes: Counter[str]
-) -> np.ndarray | None:
+def _mask(polygons: list[Polygon], size: tuple[int, int], changes: Counter[str]) -> BoxMask | None:
     """The mask of all polygons, or None and a reason why there is none."""
     if not polygons:
         changes["objects left out: points or lines"] += 1
@@ -94,8 +91,8 @@ def _mask(
     if (high <= 0).any() or (low >= end).any():
         changes["outlines left out: off the image"] += 1
         return None
-    mask = np.any([polygon_mask(polygon, *size) for polygon in polygons], axis=0)
-    if not mask.any():
+    mask = polygons_mask(polygons, *size)
+    if mask.area == 0:
         changes["outlines left out: they enclose no pixel"] += 1
         return None
     if (low < 0).any() or (high > end).any():

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ....errors import UserError
+from ....structures.masks import BoxMask
 from ...image import read_pil
 from ..instance_map import instance_masks, types_of_instances, whole_numbers
 from ..mat import read_mat
@@ -18,17 +19,17 @@ TYPES_ENDING = "_types"  # of the name of a second map, of class ids
 
 def label_map_nuclei(
     path: Path, size: tuple[int, int], classes: ClassNames, changes: Counter[str]
-) -> Iterator[tuple[np.ndarray, int]]:
+) -> Iterator[tuple[BoxMask, int]]:
     """Yield the nuclei of a label map, all its instances whole.
 
     Args:
         path: a `.mat` file (see `read_mat`), or a PNG, TIFF or NPY file (see `read_label_map`).
         size: height and width of the image in px.
         classes: to which their classes belong.
-        changes: what is left out or repaired, with counts; nothing here.
+        changes: gets what is left out or repaired, with counts; nothing here.
 
     Returns:
-        Pairs of a (height, width) mask and a class index.
+        Pairs of a mask and a class index.
 
     Raises:
         UserError: a file is damaged or is no such map, is of another size than the image, or a

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-import numpy as np
+from ....structures.masks import BoxMask
 
 
 class LabelledImage(NamedTuple):
@@ -12,15 +12,15 @@ class LabelledImage(NamedTuple):
     Attributes:
         path: of the file.
         relative: its path below the folder of all images.
-        nuclei: called with height and width in px; gives pairs of a (height, width) mask and a
-            class index, or raises UserError.
+        nuclei: called with height and width in px; gives pairs of a mask and a class
+            index, or raises UserError.
         tissue: its name.
         magnification: of the objective.
     """
 
     path: Path
     relative: PurePath
-    nuclei: Callable[[tuple[int, int]], Iterable[tuple[np.ndarray, int]]]
+    nuclei: Callable[[tuple[int, int]], Iterable[tuple[BoxMask, int]]]
     tissue: str
     magnification: float
 

@@ -30,7 +30,7 @@ class DatasetFromList(Dataset):
 class MapDataset(Dataset):
     """`map_func` of every item."""
 
-    def __init__(self, dataset: Dataset, map_func: Callable[[Any], Any]) -> None:
+    def __init__(self, dataset: Any, map_func: Callable[[Any], Any]) -> None:
         self._dataset = dataset
         self._map_func = map_func
 
@@ -86,9 +86,8 @@ def build_detection_train_loader(
     assert sampler is not None, "a default sampler is not in the stand-in"
     batch_size, rest = divmod(total_batch_size, get_world_size())
     assert rest == 0, f"Total batch size {total_batch_size} is no multiple of the processes"
-    dataset = _mapped(dataset, mapper)
     return DataLoader(
-        dataset,
+        _mapped(dataset, mapper),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
@@ -108,16 +107,16 @@ def build_detection_test_loader(
     collate_fn: Callable[[list], Any] | None = None,
 ) -> DataLoader:
     """A loader of every item once, over all processes, in order."""
-    dataset = _mapped(dataset, mapper)
+    items = _mapped(dataset, mapper)
     return DataLoader(
-        dataset,
+        items,
         batch_size=batch_size,
-        sampler=InferenceSampler(len(dataset)) if sampler is None else sampler,
+        sampler=InferenceSampler(len(items)) if sampler is None else sampler,
         num_workers=num_workers,
         collate_fn=collate_fn or _list_of_items,
     )
 
 
-def _mapped(dataset: list[dict] | Dataset, mapper: Callable | None) -> Dataset:
+def _mapped(dataset: list[dict] | Dataset, mapper: Callable | None) -> Any:
     dataset = DatasetFromList(dataset, copy=False) if isinstance(dataset, list) else dataset
     return dataset if mapper is None else MapDataset(dataset, mapper)

@@ -20,6 +20,8 @@ from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 from torch import nn
+from torch.multiprocessing.spawn import start_processes
+from torch.utils.data import DataLoader
 
 from . import hooks
 from .train_loop import HookBase, SimpleTrainer, TrainerBase
@@ -41,7 +43,7 @@ def launch(
         return
     group = {"init_method": dist_url, "world_size": world_size, "timeout": timeout}
     arguments = (main_func, args, num_gpus_per_machine, machine_rank, group)
-    torch.multiprocessing.start_processes(_work, nprocs=num_gpus_per_machine, args=arguments)
+    start_processes(_work, nprocs=num_gpus_per_machine, args=arguments)
 
 
 def _work(local_rank: int, main: Callable, args: tuple, count: int, machine: int, group: dict):
@@ -99,12 +101,12 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 class DefaultTrainer(TrainerBase):
-    """Model, optimiser, loader, schedule, checkpoints and hooks by config.
+    """Model, loader, schedule, hooks and so on by config; a subclass has the first four methods."""
 
-    A subclass has the class methods `build_optimizer(cfg, model)`, `build_train_loader(cfg)`,
-    `build_test_loader(cfg, dataset_name)` and `build_evaluator(cfg, dataset_name)`.
-    """
-
+    build_optimizer: Callable[..., torch.optim.Optimizer]  # (cfg, model)
+    build_train_loader: Callable[..., DataLoader]  # (cfg)
+    build_test_loader: Callable[..., DataLoader]  # (cfg, dataset_name)
+    build_evaluator: Callable[..., DatasetEvaluator]  # (cfg, dataset_name)
     model = property(attrgetter("_trainer.model"))
     data_loader = property(attrgetter("_trainer.data_loader"))
     optimizer = property(attrgetter("_trainer.optimizer"))

@@ -3,12 +3,11 @@
 import time
 from typing import Any
 
+from detectron2.engine.train_loop import HookBase
 from detectron2.utils.events import EventWriter
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler as _LRScheduler
-
-from .train_loop import HookBase
 
 
 class IterationTimer(HookBase):

@@ -3,7 +3,7 @@
 import logging
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ class HookBase:
     `before_train` and `after_train` (also after an error), `before_step` and `after_step`.
     """
 
-    trainer: "TrainerBase" = None
+    trainer: Any = None
 
     def before_train(self) -> None:
         pass
@@ -36,12 +36,13 @@ class TrainerBase:
 
     storage: EventStorage
     max_iter: int
+    run_step: Callable[[], None]  # of a subclass
 
     def __init__(self) -> None:
-        self._hooks: list[HookBase] = []
+        self._hooks: list[Any] = []
         self.iter = self.start_iter = 0
 
-    def register_hooks(self, hooks: list[HookBase | None]) -> None:
+    def register_hooks(self, hooks: Iterable[HookBase | None]) -> None:
         """Add hooks, in the order in which they will be called; None is left out."""
         for hook in filter(None, hooks):
             hook.trainer = weakref.proxy(self)
@@ -119,7 +120,8 @@ class SimpleTrainer(TrainerBase):
         losses = {"total_loss": losses} if isinstance(losses, Tensor) else losses
         if not self.zero_grad_before_forward:
             self.optimizer.zero_grad()
-        sum(losses.values()).backward()
+        total: Any = sum(losses.values())
+        total.backward()
         if (self.iter + 1) % self.gather_metric_period == 0:
             self._write_metrics(losses, data_time)
         self.optimizer.step()
@@ -137,7 +139,8 @@ class SimpleTrainer(TrainerBase):
                 f"Loss became infinite or NaN at iteration={self.iter}!\nloss_dict = {means}"
             )
         means |= {"total_loss": total, "data_time": max(time for _, time in everyone)}
-        get_event_storage().put_scalars(cur_iter=self.iter, **means)
+        for name, mean in means.items():
+            get_event_storage().put_scalar(name, mean, cur_iter=self.iter)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}

@@ -16,6 +16,6 @@ def build_model(cfg: CfgNode) -> nn.Module:
     return META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg).to(cfg.MODEL.DEVICE)
 
 
-def build_proposal_generator(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Module:
+def build_proposal_generator(cfg: CfgNode, input_shape: dict[str, ShapeSpec] | None) -> nn.Module:
     """The generator MODEL.PROPOSAL_GENERATOR.NAME."""
     return PROPOSAL_GENERATOR_REGISTRY.get(cfg.MODEL.PROPOSAL_GENERATOR.NAME)(cfg, input_shape)

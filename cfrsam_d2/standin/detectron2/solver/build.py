@@ -47,6 +47,7 @@ def get_default_optimizer_params(
     """
     bias = {} if weight_decay_bias is None else {"weight_decay": weight_decay_bias}
     if bias_lr_factor not in (None, 1.0):
+        assert base_lr is not None, "bias_lr_factor needs base_lr"
         bias["lr"] = base_lr * bias_lr_factor
     overrides = {**(overrides or {}), **({"bias": bias} if bias else {})}
     defaults = {"lr": base_lr, "weight_decay": weight_decay}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import distributed as dist
 
-_LOCAL_PROCESS_GROUP = None
+_LOCAL_PROCESS_GROUP: Any = None
 
 
 def get_world_size() -> int:
@@ -43,7 +43,7 @@ def synchronize() -> None:
 
 
 @functools.cache
-def _cpu_group() -> dist.ProcessGroup:
+def _cpu_group() -> Any:
     return dist.new_group(backend="gloo") if dist.get_backend() == "nccl" else dist.group.WORLD
 
 

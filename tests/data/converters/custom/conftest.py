@@ -9,7 +9,7 @@ from custom_labels import CLASSES_YAML, write_images
 
 from cfrsam_d2.data.coco import load_nucleus_json
 
-PREPARE = Path(__file__).resolve().parents[3] / "datasets" / "prepare.py"
+PREPARE = Path(__file__).resolve().parents[4] / "datasets" / "prepare.py"
 
 
 @pytest.fixture

@@ -22,11 +22,17 @@ from PIL import Image
 from scipy.io import savemat
 
 from cfrsam_d2.data.coco import metadata_from_json, read_nucleus_json
-from cfrsam_d2.structures.rle import decode_mask
 from cfrsam_d2.export import Prediction, nuclei_from_instances
 from cfrsam_d2.export.geojson import feature_collection
+from cfrsam_d2.structures.masks import BoxMask, BoxMasks
+from cfrsam_d2.structures.rle import decode_mask
 
 FORMS = ["png", "tif", "npy", "mat with type_map", "mat with inst_type", "geojson", "coco"]
+
+
+def frame_of(annotation: dict) -> np.ndarray:
+    """The mask of a nucleus in the whole of the first image, (H, W) bool."""
+    return decode_mask(annotation["segmentation"]).frame(*SIZES["tile.1"])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -42,7 +48,7 @@ def test_every_form_gives_the_same_dataset(
     assert empty["magnification"] == record["magnification"] == 20
     assert empty["tissue"] == ("Skin" if form == "coco" else "unknown")
     for annotation, (class_id, mask) in zip(record["annotations"], NUCLEI, strict=True):
-        np.testing.assert_array_equal(decode_mask(annotation["segmentation"]), mask)
+        np.testing.assert_array_equal(frame_of(annotation), mask)
         assert annotation["category_id"] == class_id - 1
     with (
         Image.open(work / "images" / "tile.1.tif") as image,
@@ -78,15 +84,16 @@ def test_labels_and_images_may_lie_together(prepare: Callable, work: Path) -> No
 
 def test_what_predict_writes_comes_back(prepare: Callable, work: Path) -> None:
     """Beside the outlines it writes files that are no labels."""
-    masks = torch.from_numpy(np.array([mask for _, mask in NUCLEI]))
+    size = SIZES["tile.1"]
+    masks = [BoxMask.of_frame(mask) for _, mask in NUCLEI]
     predicted = Instances(
-        SIZES["tile.1"],
-        pred_masks=masks,
+        size,
+        pred_masks=BoxMasks.from_box_masks(masks, size),
         pred_points=torch.zeros(3, 2),
         pred_classes=torch.tensor([class_id - 1 for class_id, _ in NUCLEI]),
         scores=torch.tensor([0.9, 0.8, 0.7]),
     )
-    image = np.zeros((*SIZES["tile.1"], 3), dtype=np.uint8)
+    image = np.zeros((*size, 3), dtype=np.uint8)
     nuclei = nuclei_from_instances(predicted)
     prediction = Prediction("tile.1.tif", image, nuclei, list(CLASSES.values()), [(0, 0, 0)] * 2)
     write_labels("geojson", work / "labels")
@@ -96,7 +103,7 @@ def test_what_predict_writes_comes_back(prepare: Callable, work: Path) -> None:
         (work / "labels" / name).write_text("{}")
     (_, record) = prepare()
     for annotation, (class_id, mask) in zip(record["annotations"], NUCLEI, strict=True):
-        np.testing.assert_array_equal(decode_mask(annotation["segmentation"]), mask)
+        np.testing.assert_array_equal(frame_of(annotation), mask)
         assert annotation["category_id"] == class_id - 1
 
 
@@ -141,7 +148,7 @@ def test_the_geojson_of_qupath(prepare: Callable, work: Path) -> None:
     (_, record) = prepare()
     assert [each["category_id"] for each in record["annotations"]] == [0, 1, 1]
     for annotation, mask in zip(record["annotations"], (two, three, one), strict=True):
-        np.testing.assert_array_equal(decode_mask(annotation["segmentation"]), mask)
+        np.testing.assert_array_equal(frame_of(annotation), mask)
 
 
 def test_outlines_that_are_no_nuclei_are_counted(

@@ -1,4 +1,4 @@
-"""Both training runs, resumed and evaluated, with the quick start's configs made smaller still."""
+"""Both stages trained, resumed and evaluated, with the quick start's configs made smaller still."""
 
 import json
 from collections.abc import Iterator
@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.utils.env import seed_all_rng
 
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_TISSUES, make_synthetic_dataset
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
-from cfrsam_d2.engine.setup import check_initial_weights
-from cfrsam_d2.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "quickstart"
 ITERATIONS = 4
@@ -90,7 +87,7 @@ def final_state(output: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("generator", ["CentroidProposalGenerator", "BoxProposalGenerator"])
-def test_both_runs_resume_exactly_and_evaluate(
+def test_both_stages_resume_exactly_and_evaluate(
     generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     generator_keys: list[object] = ["MODEL.PROPOSAL_GENERATOR.NAME", generator]
@@ -116,26 +113,3 @@ def test_both_runs_resume_exactly_and_evaluate(
     learner = final_state(tmp_path / "prompt_learner")
     frozen = {k: v for k, v in expected.items() if k.startswith("proposal_generator.")}
     assert all(torch.equal(v, learner.get(f"ema.{k}", learner[k])) for k, v in frozen.items())
-
-
-def test_run_2_needs_weights_to_start_from(tmp_path: Path):
-    with pytest.raises(UserError, match=r"PROMPT_LEARNER_WEIGHTS is empty: train the prompt"):
-        check_initial_weights(config("cfrsam", tmp_path, "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""))
-    with pytest.raises(UserError, match=r"SAM.WEIGHTS is empty and MODEL.SAM.FREEZE is True"):
-        check_initial_weights(config("cfrsam", tmp_path, "MODEL.SAM.FREEZE", True))
-    check_initial_weights(config("cfrsam", tmp_path))
-    check_initial_weights(config("prompt_learner", tmp_path))
-
-
-def test_weights_of_another_size_are_refused(tmp_path: Path):
-    torch.save({"model": {"proposal_generator.nothing": torch.zeros(1)}}, tmp_path / "other.pth")
-    overrides = ["MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", str(tmp_path / "other.pth")]
-    with pytest.raises(UserError, match=r"other.pth holds the weights of another architecture"):
-        NucleusTrainer(config("cfrsam", tmp_path, *overrides))
-
-
-def test_quickstart_configs_fit_the_synthetic_dataset():
-    for stage in ("prompt_learner", "cfrsam"):
-        cfg = load_config(str(CONFIGS / f"{stage}.yaml"))
-        classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
-        assert len(classes) == cfg.MODEL.PROMPT_LEARNER.NUM_CLASSES

@@ -1,0 +1,141 @@
+"""From a config file and a command line to a config whose keys are usable."""
+
+import difflib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from ..config import add_cfrsam_config
+from ..data.registration import register_custom_datasets
+from ..errors import UserError
+from .checks import check_model_keys, check_precision, check_registered, dataset_names
+
+logger = logging.getLogger(__name__)
+
+# Keys of earlier versions, and what they are called now; None: nothing took their place.
+RENAMED_KEYS = {
+    "MODEL.SAM.WINDOW_SIZE": "MODEL.SAM.ATTENTION_WINDOW",
+    "MODEL.CFRSAM.WINDOW_SIZE": "MODEL.SLIDING_WINDOW.SIZE",
+    "MODEL.CFRSAM.WINDOW_OVERLAP": "MODEL.SLIDING_WINDOW.OVERLAP",
+    "MODEL.CFRSAM.EDGE_TOLERANCE": "MODEL.SLIDING_WINDOW.EDGE_TOLERANCE",
+    "MODEL.CFRSAM.WINDOWS_PER_BATCH": "MODEL.SLIDING_WINDOW.BATCH",
+    "MODEL.COMPILE": None,
+    "MODEL.CHANNELS_LAST": None,
+}
+
+
+def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
+    """Read a config file, override keys of it, register its datasets; and check all that.
+
+    Where CUDA is wanted and there is none, the config asks for the CPU.
+
+    Args:
+        config_file: a YAML of Detectron2's and this project's keys; `_BASE_` names one it extends.
+        overrides: key, value, key, value, … as typed on a command line.
+
+    Returns:
+        The config; not frozen.
+
+    Raises:
+        UserError: the file is missing or is no such YAML, a key does not exist or has an unusable
+            value, a dataset is not registered, or the GPU has not the wanted precision.
+    """
+    cfg = get_cfg()
+    add_cfrsam_config(cfg)
+    _merge_file(cfg, config_file)
+    _merge_overrides(cfg, overrides)
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("MODEL.DEVICE is %s, but there is no CUDA: using cpu", cfg.MODEL.DEVICE)
+        cfg.MODEL.DEVICE = "cpu"
+    check_model_keys(cfg)
+    check_precision(cfg)
+    register_custom_datasets(cfg)
+    for key, name in dataset_names(cfg):
+        check_registered(key, name)
+    return cfg
+
+
+def load_config_for(
+    config_file: str, overrides: Sequence[str], dataset: str | None
+) -> tuple[CfgNode, str]:
+    """Read a config, as `load_config`, to use its model on one dataset.
+
+    Args:
+        config_file, overrides: see `load_config`.
+        dataset: of --dataset; None: the first of DATASETS.TEST.
+
+    Returns:
+        The config, with the dataset alone in DATASETS.TEST if it was named, and the dataset.
+
+    Raises:
+        UserError: see `load_config`; or no dataset is named.
+    """
+    # As a part of the config, the dataset is checked with it: its name, and that classes fit.
+    chosen = ["DATASETS.TEST", repr((dataset,))] if dataset else []
+    cfg = load_config(config_file, [*overrides, *chosen])
+    if not cfg.DATASETS.TEST:
+        raise UserError("DATASETS.TEST is empty: let --dataset name a registered dataset")
+    return cfg, cfg.DATASETS.TEST[0]
+
+
+def _merge_file(cfg: CfgNode, config_file: str) -> None:
+    if not os.path.isfile(config_file):
+        raise UserError(
+            f"the config file {config_file!r} does not exist: "
+            "let --config-file name one, such as configs/prompt_learner.yaml"
+        )
+    try:
+        loaded = CfgNode.load_yaml_with_base(config_file)
+    except (OSError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"{config_file} or its _BASE_ is no YAML of keys: {error}") from error
+    if not isinstance(loaded, Mapping):
+        raise UserError(f"{config_file} is no YAML of keys, but begins with {str(loaded)[:40]!r}")
+    for key in _leaf_keys(loaded):
+        _require_key(cfg, key, config_file)
+    try:
+        cfg.merge_from_file(config_file)
+    except ValueError as error:
+        raise UserError(_type_mismatch(config_file, error)) from error
+
+
+def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    for option in overrides:
+        if option.startswith("--"):
+            raise UserError(f"{option} stands after a KEY VALUE pair: put it before them")
+    if len(overrides) % 2:
+        raise UserError(f"{overrides[-1]} has no value: give KEY VALUE pairs")
+    for key in overrides[::2]:
+        _require_key(cfg, key, "the command line")
+    try:
+        cfg.merge_from_list(list(overrides))
+    except ValueError as error:
+        raise UserError(_type_mismatch("the command line", error)) from error
+
+
+def _type_mismatch(source: str, error: ValueError) -> str:
+    return f"{source} gives a key a value of another type than its default's: {error}"
+
+
+def _leaf_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaf_keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _require_key(cfg: CfgNode, key: str, source: str) -> None:
+    valid = list(_leaf_keys(cfg))
+    if key in valid:
+        return
+    if key in RENAMED_KEYS:
+        new = RENAMED_KEYS[key]
+        remedy = f"is {new} now: rename it" if new else "is gone: leave it out"
+        raise UserError(f"{source} has {key}, which {remedy}")
+    nearest = difflib.get_close_matches(key, valid, n=1, cutoff=0)[0]
+    raise UserError(f"{source} has {key}, which is no config key: did you mean {nearest}?")

@@ -1,0 +1,90 @@
+"""Configs with which nothing could be trained, or nothing good: they are refused before."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+
+from cfrsam_d2.data.registration import register_nucleus_json, unregister
+from cfrsam_d2.engine.checks import check_training
+from cfrsam_d2.errors import UserError
+
+
+@pytest.mark.parametrize("key", ["SOLVER.AMP.ENABLED", "TEST.AMP.ENABLED"])
+def test_a_gpu_without_bfloat16(
+    key: str, toy_config: Callable[..., CfgNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    for has_it, capability in ((True, (8, 6)), (False, (7, 5))):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda of=capability: of)
+        assert toy_config("MODEL.DEVICE", "cuda").MODEL.DEVICE == "cuda"
+        assert toy_config(key, "True", "MODEL.DEVICE", "cpu").MODEL.DEVICE == "cpu"
+        if has_it:
+            toy_config(key, "True", "MODEL.DEVICE", "cuda")
+    with pytest.raises(UserError, match=rf"{key} is True, but Tesla T4 has no bfloat16.*False"):
+        toy_config(key, "True", "MODEL.DEVICE", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("PROMPT_LEARNER.BACKBONE", "resnet50", "'resnet50': take a ConvNeXt of timm, .* such as"),
+        ("PROMPT_LEARNER.BACKBONE", "convnext_gigantic", "'convnext_gigantic': take a ConvNeXt"),
+        ("PROMPT_LEARNER.NUM_LEVELS", "5", "5: choose 1 to 4"),
+        ("PROMPT_LEARNER.ANCHOR_STRIDE", "0", "0: give 1 px or more"),
+        ("SAM.ADAPTER_RANK", "0", "0: give 1 or more"),
+        ("MASK_HEAD.CROP_SIZES", "[64, 30]", r"\[64, 30\]: give positive multiples of 4 px"),
+        ("MASK_HEAD.CROP_SIZES", "[0]", r"\[0\]: give positive multiples of 4 px"),
+        ("MASK_HEAD.FINAL_MASK", "best", "'best': choose one of refined, initial"),
+        ("SLIDING_WINDOW.OVERLAP", "256", "256 with windows of 256: give px from 0 to below SIZE"),
+        ("SLIDING_WINDOW.OVERLAP", "-1", "-1 with windows of 256: give px from 0 to below SIZE"),
+    ],
+)
+def test_values_that_a_key_of_the_model_cannot_have(
+    key: str, value: str, message: str, toy_config: Callable[..., CfgNode]
+) -> None:
+    with pytest.raises(UserError, match=f"^MODEL.{key} is {message}"):
+        toy_config(f"MODEL.{key}", value)
+
+
+def test_what_is_no_magnification(toy_config: Callable[..., CfgNode]) -> None:
+    assert toy_config("INPUT.MAGNIFICATION", "20").INPUT.MAGNIFICATION == 20
+    with pytest.raises(UserError, match=r"^INPUT.MAGNIFICATION is -20: give the objective's"):
+        toy_config("INPUT.MAGNIFICATION", "-20")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["DATASETS.TRAIN", "()"], r"DATASETS\.TRAIN is empty: name a registered dataset"),
+        (["DATASETS.VAL", "('toy_val', 'toy_test')"],
+         r"toy_test is in DATASETS\.VAL and in DATASETS\.TEST: .* take a test set"),
+        (["MODEL.PROMPT_LEARNER.NUM_CLASSES", "5"],
+         r"NUM_CLASSES is 5, but toy_train has 2 classes \(round, long\): set it to 2"),
+        (["TEST.EARLY_STOPPING_PATIENCE", "-1"],
+         r"EARLY_STOPPING_PATIENCE is -1: give a number of evaluations, or 0 to train all"),
+        (["TEST.EARLY_STOPPING_PATIENCE", "3", "DATASETS.VAL", "()"],
+         r"EARLY_STOPPING_PATIENCE is 3, but DATASETS\.VAL is \(\) and .*: name a validation set"),
+        (["TEST.EARLY_STOPPING_PATIENCE", "3", "TEST.EVAL_PERIOD", "0"],
+         r"EARLY_STOPPING_PATIENCE is 3, but .* TEST\.EVAL_PERIOD is 0: name .* the iterations"),
+    ],
+)  # fmt: skip
+def test_cannot_train(
+    overrides: list[str], message: str, toy_config: Callable[..., CfgNode]
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_training(toy_config(*overrides))
+
+
+def test_missing_test_set_is_found_before_training(
+    toy_config: Callable[..., CfgNode], tmp_path: Path
+) -> None:
+    register_nucleus_json("toy_gone", tmp_path / "gone.json", tmp_path, thing_classes=["a", "b"])
+    try:
+        with pytest.raises(UserError, match=r"gone\.json"):
+            check_training(toy_config("DATASETS.TEST", "('toy_gone',)"))
+    finally:
+        unregister("toy_gone")
