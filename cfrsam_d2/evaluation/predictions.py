@@ -16,24 +16,18 @@ PREDICTIONS_NAME = "predictions.json"
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
 
-class PredictedImage(NamedTuple):
-    """The nuclei of an image.
+class Predictions(NamedTuple):
+    """The content of a file.
 
     Attributes:
-        file_name: as in the dataset.
-        nuclei: dicts like a dataset dict's `annotations`: `category_id` (0..K-1), `score`, `point`
-            ([x, y] in px) and, unless points alone were predicted, `segmentation` (compressed RLE).
+        class_names: by index.
+        annotations: by `image_id` the nuclei of each image, as those of a dataset dict:
+            `category_id` (0..K-1), `score`, `point` ([x, y] in px) and, unless points alone were
+            predicted, `segmentation` (compressed RLE).
     """
 
-    file_name: str
-    nuclei: list[dict[str, Any]]
-
-
-class Predictions(NamedTuple):
-    """The content of a file: class names by index, and its images by `image_id`."""
-
     class_names: list[str]
-    images: dict[int | str, PredictedImage]
+    annotations: dict[int | str, list[dict[str, Any]]]
 
 
 def prediction_records(instances: Instances) -> list[str]:
@@ -99,11 +93,11 @@ def read_predictions(path: Path) -> Predictions:
     """
     try:
         data = json.loads(path.read_bytes())
-        images = {each["id"]: PredictedImage(each["file_name"], []) for each in data["images"]}
+        annotations = {image["id"]: [] for image in data["images"]}
         for nucleus in data["annotations"]:
             nucleus["category_id"] -= 1
-            images[nucleus["image_id"]].nuclei.append(nucleus)
-        return Predictions([each["name"] for each in data["categories"]], images)
+            annotations[nucleus["image_id"]].append(nucleus)
+        return Predictions([each["name"] for each in data["categories"]], annotations)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: evaluate the run again to write it") from None
     except (KeyError, TypeError, ValueError) as error:

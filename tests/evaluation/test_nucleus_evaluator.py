@@ -202,10 +202,9 @@ def test_predictions_are_kept_as_they_are(tmp_path: Path):
     scorer.evaluate()
     read = read_predictions(tmp_path / "predictions.json")
     assert read.class_names == ["round", "long"]
-    assert list(read.images) == ["a", "b"]
-    assert read.images["b"] == ("b.png", [])
-    name, (first, second) = read.images["a"]
-    assert name == "a.png"
+    assert list(read.annotations) == ["a", "b"]
+    assert read.annotations["b"] == []
+    first, second = read.annotations["a"]
     assert (first["category_id"], second["category_id"]) == (1, 0)
     assert (first["score"], second["score"]) == (0.9, 0.1)
     assert first["point"] == [4.12, 4.5]
@@ -239,9 +238,9 @@ def test_points_alone_give_detection_and_classification(tmp_path: Path):
         "images.csv",
         "predictions.json",
     }
-    images = read_predictions(tmp_path / "predictions.json").images
-    assert [len(each.nuclei) for each in images.values()] == [2, 1, 0]
-    assert images[10].nuclei[0]["point"] == [4.5, 16]
+    annotations = read_predictions(tmp_path / "predictions.json").annotations
+    assert [len(nuclei) for nuclei in annotations.values()] == [2, 1, 0]
+    assert annotations[10][0]["point"] == [4.5, 16]
     with open(tmp_path / "images.csv") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image_id", "file_name", "tissue", "n_gt", "n_pred"]

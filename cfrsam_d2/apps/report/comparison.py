@@ -63,7 +63,7 @@ def read_comparison(folders: Sequence[Path], dataset_name: str | None = None) ->
     analyses = [
         analyze_errors(
             dataset.images,
-            [image.nuclei for image in run.predictions],
+            run.predictions,
             len(dataset.class_names),
             has_masks=run.has_masks,
         )

@@ -79,7 +79,7 @@ def analyze_errors(
 
     Args:
         images: the dataset's dicts.
-        predictions: of each, the predicted nuclei (`PredictedImage.nuclei`).
+        predictions: of each, the predicted nuclei.
         num_classes: K.
         has_masks: False: points alone were predicted.
     """

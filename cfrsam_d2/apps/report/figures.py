@@ -34,10 +34,7 @@ def comparison_picture(comparison: Comparison, indices: Sequence[int]) -> np.nda
     rows = {
         "image": [[] for _ in indices],
         "ground truth": [image["annotations"] for image in images],
-        **{
-            run.name: [run.predictions[index].nuclei for index in indices]
-            for run in comparison.runs
-        },
+        **{run.name: [run.predictions[index] for index in indices] for run in comparison.runs},
     }
     pixels = [read_rgb(image["file_name"]) for image in images]
     panels = {

@@ -91,7 +91,7 @@ def whole_images(
     for index in indices:
         image = dataset.images[index]
         layers = [layer("ground truth", _drawable(image["annotations"], runs))]
-        layers += [layer(run.name, run.predictions[index].nuclei) for run in runs]
+        layers += [layer(run.name, run.predictions[index]) for run in runs]
         values = " / ".join(f"{of_run[index]:.3f}" for of_run in scores)
         name, tissue = file_name(image), image.get("tissue", "unknown")
         pictures[index] = Picture(
@@ -132,7 +132,7 @@ def _example(dataset: Dataset, run: Run, kind: str, place: Place, key: str) -> P
     image = dataset.images[place.image]
     sides = {
         "gt": _drawable(image["annotations"], [run]),
-        "pred": run.predictions[place.image].nuclei,
+        "pred": run.predictions[place.image],
     }
     nucleus = sides[ERRORS[kind]][place.nucleus]
     box = _window(nucleus, image["height"], image["width"])

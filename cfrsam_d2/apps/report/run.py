@@ -17,7 +17,7 @@ from ...data.palette import class_colors
 from ...data.registration import register_custom_datasets
 from ...engine import check_registered
 from ...errors import UserError
-from ...evaluation.predictions import PREDICTIONS_NAME, PredictedImage, read_predictions
+from ...evaluation.predictions import PREDICTIONS_NAME, read_predictions
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,18 @@ class Run:
 
     Attributes:
         name: of the run in the report.
-        folder: OUTPUT_DIR.
         metrics: the groups of `inference/<dataset>/metrics.json`.
         image_scores: columns of `images.csv` by name, (B,) float, in the order of the dataset; NaN
             where undefined.
-        predictions: of the images in that order.
+        predictions: the annotations of the images in that order, see `Predictions`.
         curves: the lines of `metrics.json` of the training; [] if there was none.
         best_metric: the validation score that chose the weights.
     """
 
     name: str
-    folder: Path
     metrics: dict[str, dict[str, float | None]]
     image_scores: dict[str, np.ndarray]
-    predictions: list[PredictedImage]
+    predictions: list[list[dict[str, Any]]]
     curves: list[dict[str, float]]
     best_metric: str
 
@@ -148,7 +146,7 @@ def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
     training, curves = folder / "metrics.json", []
     if training.is_file():
         curves = _parsed(training, _curves, "move it away to do without training curves")
-    if list(predictions.images) != image_ids or len(table["n_gt"]) != len(image_ids):
+    if list(predictions.annotations) != image_ids or len(table["n_gt"]) != len(image_ids):
         raise UserError(
             f"{scores} has other images than {dataset.name} has now: evaluate the run again"
         )
@@ -159,10 +157,9 @@ def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
         )
     return Run(
         name=name,
-        folder=folder,
         metrics=metrics,
         image_scores=table,
-        predictions=list(predictions.images.values()),
+        predictions=list(predictions.annotations.values()),
         curves=curves,
         best_metric=cfg.TEST.BEST_METRIC,
     )

@@ -31,7 +31,7 @@ def test_a_run_is_read(runs: dict[str, Path]):
     assert run.image_scores["bPQ"].shape == (NUM_IMAGES,)
     assert np.isnan(run.image_scores["bPQ"]).tolist() == [False] * 8 + [True]
     assert run.image_scores["n_gt"].tolist() == [1, 2, 3, 4, 1, 2, 3, 4, 0]
-    assert [len(image.nuclei) for image in run.predictions] == [1, 2, 3, 4, 1, 2, 3, 4, 0]
+    assert [len(nuclei) for nuclei in run.predictions] == [1, 2, 3, 4, 1, 2, 3, 4, 0]
 
 
 def test_a_last_line_that_is_half_written_is_left_out(runs: dict[str, Path]):
@@ -48,8 +48,8 @@ def test_a_run_without_training_has_no_curves(copied: Path):
 def test_points(runs: dict[str, Path]):
     _, (run,) = read_runs([runs["points"]], NAME)
     assert not run.has_masks
-    assert "segmentation" not in run.predictions[0].nuclei[0]
-    assert run.predictions[0].nuclei[0]["point"] == [9.5, 10.5]
+    assert "segmentation" not in run.predictions[0][0]
+    assert run.predictions[0][0]["point"] == [9.5, 10.5]
 
 
 def test_a_config_of_another_detectron2_is_read(copied: Path):
