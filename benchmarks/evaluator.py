@@ -36,7 +36,9 @@ Masks = list[np.ndarray]  # one (H, W) bool per nucleus
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=60, help="how many images to score")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     args = parser.parse_args()
@@ -125,6 +127,7 @@ def generated_arrays(
 
 def numbers(image: ImageScores) -> Scores:
     scores = image.segmentation
+    assert scores is not None
     values = [scores.bpq, *scores.class_pqs, scores.aji, scores.aji_plus]
     return [*values, *image.confusion.ravel().tolist()]
 

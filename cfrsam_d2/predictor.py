@@ -58,7 +58,8 @@ class NucleusPredictor:
         self.cfg = cfg
         metadata = MetadataCatalog.get(_dataset_of_classes(cfg))
         self.classes: list[str] = list(metadata.thing_classes)
-        self.colors = metadata.get("thing_colors", class_colors(len(self.classes)))
+        colors = metadata.get("thing_colors", class_colors(len(self.classes)))
+        self.colors: list[tuple[int, int, int]] = [tuple(color) for color in colors]
         self.model = build_trained_model(cfg)
         self.predicts_masks = hasattr(self.model, "mask_head")
 

@@ -45,12 +45,10 @@ def segment_nuclei(image: np.ndarray) -> np.ndarray:
     hematoxylin = gaussian(rgb2hed(image)[..., 0], SMOOTHING)
     if np.ptp(hematoxylin) == 0:
         return np.zeros(image.shape[:2], dtype=np.int32)
-    foreground = ndimage.binary_fill_holes(hematoxylin > threshold_otsu(hematoxylin))
-    foreground = drop_small(foreground)
+    stained: Any = ndimage.binary_fill_holes(hematoxylin > threshold_otsu(hematoxylin))
+    foreground = drop_small(stained)
     distance = gaussian(ndimage.distance_transform_edt(foreground), SMOOTHING)
-    peaks = peak_local_max(
-        distance, min_distance=PEAK_DISTANCE, labels=ndimage.label(foreground)[0]
-    )
+    peaks = peak_local_max(distance, min_distance=PEAK_DISTANCE, labels=parts_of(foreground))
     markers = np.zeros(image.shape[:2], dtype=np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     return watershed(-distance, markers, mask=foreground)
@@ -58,8 +56,14 @@ def segment_nuclei(image: np.ndarray) -> np.ndarray:
 
 def drop_small(foreground: np.ndarray) -> np.ndarray:
     """The parts of a mask (H, W) that are large enough for a nucleus."""
-    parts, _ = ndimage.label(foreground)
+    parts = parts_of(foreground)
     return foreground & (np.bincount(parts.ravel()) >= SMALLEST_NUCLEUS)[parts]
+
+
+def parts_of(foreground: np.ndarray) -> np.ndarray:
+    """The number of the connected part that each px of a mask (H, W) is of, 0 outside."""
+    parts: Any = ndimage.label(foreground)
+    return parts[0]
 
 
 def to_instances(labels: np.ndarray, category: int) -> Instances:

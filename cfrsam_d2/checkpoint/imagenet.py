@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import timm
 from safetensors.torch import load_file
@@ -43,7 +44,7 @@ def _weights_of_network(name: str, file: str) -> dict[str, Tensor]:
                 f"{file} does not hold the ImageNet weights of {name!r}: let "
                 "MODEL.PROMPT_LEARNER.PRETRAINED_FILE name timm's own file of that network"
             ) from error
-        pretrained = timm.models.get_pretrained_cfg(name)
+        pretrained: Any = timm.models.get_pretrained_cfg(name)
         raise UserError(
             f"ImageNet weights of {name!r} could not be downloaded ({error}): get "
             f"model.safetensors of https://huggingface.co/{pretrained.hf_hub_id} on a machine that "

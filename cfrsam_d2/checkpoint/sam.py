@@ -7,6 +7,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..modeling.mask_head import PointPromptedMaskHead
+from ..modeling.sam import SAMEncoder
 from .files import read_checkpoint
 
 SOURCE = "https://github.com/facebookresearch/segment-anything#model-checkpoints"
@@ -16,12 +18,12 @@ _HASH_IN_NAME = re.compile(r"^sam_vit_[blh]_([0-9a-f]{6})\.pth$")
 _NAMES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}  # by channels
 
 
-def load_sam_weights(backbone: nn.Module, mask_head: nn.Module, path: str) -> None:
+def load_sam_weights(backbone: SAMEncoder, mask_head: PointPromptedMaskHead, path: str) -> None:
     """Fill the encoder, the prompt encoder and the mask decoder, every key of them.
 
     Args:
-        backbone: a `SAMEncoder`; its adapters stay as they are.
-        mask_head: a `PointPromptedMaskHead`; what is not SAM's stays as it is.
+        backbone: its adapters stay as they are.
+        mask_head: what is not SAM's stays as it is.
         path: `sam_vit_{b,l,h}_*.pth`.
 
     Raises:
@@ -67,8 +69,8 @@ def _verify_hash(path: Path) -> None:
         )
 
 
-def _check_size(weights: dict[str, Tensor], backbone: nn.Module, path: str) -> None:
-    own = backbone.vit.pos_embed
+def _check_size(weights: dict[str, Tensor], backbone: SAMEncoder, path: str) -> None:
+    own: Tensor = backbone.vit.pos_embed
     own_dim, dim = own.shape[-1], weights.get("image_encoder.pos_embed", own).shape[-1]
     if dim != own_dim:
         raise UserError(

@@ -53,7 +53,6 @@ def prompt_learner_augmentation(crop_size: int) -> A.Compose:
     Args:
         crop_size: side of the random crop that comes first, in px; 0 keeps images whole.
     """
-    shift = {"x": (-0.3, 0.3), "y": (-0.3, 0.3)}  # of the image's width and height
     return A.Compose(
         [
             *_random_crop(crop_size),
@@ -66,7 +65,12 @@ def prompt_learner_augmentation(crop_size: int) -> A.Compose:
             _zoom_blur(p=0.1),
             A.HorizontalFlip(p=0.5),
             A.VerticalFlip(p=0.5),
-            A.Affine(translate_percent=shift, scale=(0.9, 1.1), keep_ratio=True, p=0.5),
+            A.Affine(
+                translate_percent={"x": (-0.3, 0.3), "y": (-0.3, 0.3)},
+                scale=(0.9, 1.1),
+                keep_ratio=True,
+                p=0.5,
+            ),
         ]
     )
 
@@ -106,7 +110,7 @@ AUGMENTATIONS = {
 }
 
 
-def _random_crop(size: int) -> list[A.RandomCrop]:
+def _random_crop(size: int) -> list[A.BasicTransform | A.BaseCompose]:
     """Crop to size × size px; smaller images are first padded at the bottom and the right."""
     if size == 0:
         return []

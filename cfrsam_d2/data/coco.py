@@ -192,7 +192,7 @@ def _nucleus(
     annotation: dict[str, Any], height: int, width: int, contiguous_ids: dict[int, int]
 ) -> dict[str, Any] | None:
     """One annotation of a dataset dict, or None if its mask has no pixel."""
-    rle = rle_from_segmentation(annotation["segmentation"], height, width)
+    rle: Any = rle_from_segmentation(annotation["segmentation"], height, width)
     if mask_utils.area(rle) == 0:
         return None
     point = annotation.get("point")

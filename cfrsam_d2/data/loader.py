@@ -37,7 +37,9 @@ class TrainingStream(Dataset):
     the second, and so on.
     """
 
-    def __init__(self, dataset_dicts: Sequence[dict], mapper: NucleusMapper, seed: int) -> None:
+    def __init__(
+        self, dataset_dicts: Sequence[dict] | DatasetFromList, mapper: NucleusMapper, seed: int
+    ) -> None:
         """
         Args:
             dataset_dicts: the n images, at least one.
@@ -126,8 +128,8 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
         "DATASETS.TRAIN", cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
     # Workers share the serialised list; each access gives a copy.
-    dataset_dicts = DatasetFromList(dataset_dicts, copy=False)
-    stream = TrainingStream(dataset_dicts, NucleusMapper(cfg, is_train=True), cfg.SEED)
+    shared_dicts = DatasetFromList(dataset_dicts, copy=False)
+    stream = TrainingStream(shared_dicts, NucleusMapper(cfg, is_train=True), cfg.SEED)
     return build_detection_train_loader(
         stream,
         mapper=None,
@@ -167,7 +169,7 @@ def _load_dicts(key: str, names: Sequence[str], filter_empty: bool) -> list[dict
         if name not in registered:
             raise UserError(f"{key} has {name!r}: registered are {', '.join(sorted(registered))}")
     try:
-        return get_detection_dataset_dicts(names, filter_empty=filter_empty)
+        return get_detection_dataset_dicts(list(names), filter_empty=filter_empty)
     except AssertionError as error:
         raise UserError(
             f"{', '.join(names)} cannot be loaded ({error}): convert the dataset again, or set "

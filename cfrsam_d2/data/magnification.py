@@ -57,7 +57,8 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample an (H, W, 3) uint8 image to `size` (h, w); one of that size comes back itself."""
     if image.shape[:2] == size:
         return image
-    return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
+    height, width = size
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def resize_mask(mask: BoxMask, size: tuple[int, int], new_size: tuple[int, int]) -> BoxMask:

@@ -83,23 +83,14 @@ class NucleusMapper:
             masks = _decode_masks(dataset_dict, annotations)
             masks = (resize_mask(mask, original_size, size) for mask in masks)
             layers = pack_layers(masks, *size)
-            image, nuclei = self._augment(image, layers, rng or np.random.default_rng())
+            rng = rng or np.random.default_rng()
+            image, nuclei = _augment(self.augmentation, image, layers, rng)
             # 3. Their boxes, classes, masks and points.
             classes = [annotations[nucleus.index]["category_id"] for nucleus in nuclei]
             dataset_dict["instances"] = _build_instances(nuclei, classes, image.shape[:2])
         # 4. The tensor.
         dataset_dict["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return dataset_dict
-
-    def _augment(
-        self, image: np.ndarray, layers: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, list[Nucleus]]:
-        # `set_random_seed` would seed every step alike, so that all of them decide alike (a
-        # horizontal flip would always come with a vertical one): the steps share one state.
-        self.augmentation.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        augmented = self.augmentation(image=image, mask=layers)
-        before, after = unpack_layers(layers), unpack_layers(augmented["mask"])
-        return augmented["image"], split_cut_nuclei(before, after)
 
 
 def _check_size(dataset_dict: dict[str, Any], image: np.ndarray) -> None:
@@ -125,6 +116,17 @@ def _decode_masks(
                 f"height first, but the image has {size}: convert the dataset again"
             )
         yield decode_mask(rle)
+
+
+def _augment(
+    augmentation: A.Compose, image: np.ndarray, layers: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Nucleus]]:
+    # `set_random_seed` would seed every step alike, so that all of them decide alike (a horizontal
+    # flip would always come with a vertical one): the steps share one state.
+    augmentation.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+    augmented = augmentation(image=image, mask=layers)
+    before, after = unpack_layers(layers), unpack_layers(augmented["mask"])
+    return augmented["image"], split_cut_nuclei(before, after)
 
 
 def _build_instances(

@@ -14,6 +14,7 @@ from ..checkpoint.imagenet import load_imagenet_weights
 from ..checkpoint.sam import load_sam_weights
 from ..errors import UserError
 from ..modeling.meta_arch import CFRSAM, PromptLearner
+from ..modeling.sam import SAMEncoder
 from .checks import check_classes
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ def _load_initial_stage2(model: CFRSAM, cfg: CfgNode, keys: set[str]) -> None:
     if path := files.get("MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS"):
         load_weights(model.proposal_generator, path, prefix="proposal_generator.")
     if path := files.get("MODEL.SAM.WEIGHTS"):
+        assert isinstance(model.backbone, SAMEncoder)
         load_sam_weights(model.backbone, model.mask_head, path)
     model.parts_from_files = tuple(prefix for prefix, key in SOURCES.items() if key in files)
 

@@ -50,23 +50,20 @@ def _tissue_table(model: str, splits: Sequence[Metrics]) -> list[Row]:
     rows = [
         _tissue_row(
             tissue,
-            _mean(split["tissue_bpq"][tissue] for split in splits),
-            _mean(split["tissue_mpq"][tissue] for split in splits),
+            [_mean(split[pq][tissue] for split in splits) for pq in ("tissue_bpq", "tissue_mpq")],
             of_models[model],
         )
         for tissue, of_models in paper_scores.TISSUES.items()
     ]
     average = [_mean(split["segmentation"][name] for split in splits) for name in ("bPQ", "mPQ")]
     std = [_std(row[name] for row in rows) for name in ("bPQ", "mPQ")]
-    rows.append(_tissue_row("Average", *average, paper_scores.AVERAGE[model]))
-    rows.append(_tissue_row("Std", *std, paper_scores.STD[model]))
+    rows.append(_tissue_row("Average", average, paper_scores.AVERAGE[model]))
+    rows.append(_tissue_row("Std", std, paper_scores.STD[model]))
     return rows
 
 
-def _tissue_row(
-    name: str, bpq: float | None, mpq: float | None, of_paper: tuple[float, float]
-) -> Row:
-    paper_bpq, paper_mpq = of_paper
+def _tissue_row(name: str, scores: Sequence[float | None], of_paper: tuple[float, float]) -> Row:
+    (bpq, mpq), (paper_bpq, paper_mpq) = scores, of_paper
     return {
         "tissue": name,
         "bPQ": bpq,

@@ -47,8 +47,8 @@ def confusion_of_pairs(
     gt_paired, pred_paired = pair_points(gt_points, pred_points, radius)
     confusion = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
     np.add.at(confusion, (gt_classes[gt_paired], pred_classes[pred_paired]), 1)
-    np.add.at(confusion, (np.delete(gt_classes, gt_paired), num_classes), 1)
-    np.add.at(confusion, (num_classes, np.delete(pred_classes, pred_paired)), 1)
+    np.add.at(confusion[:, num_classes], np.delete(gt_classes, gt_paired), 1)
+    np.add.at(confusion[num_classes], np.delete(pred_classes, pred_paired), 1)
     return confusion
 
 

@@ -14,7 +14,7 @@ from detectron2.utils import comm
 from ..errors import UserError
 from ..structures.rle import decode_mask
 from .image_scores import ImageScores, score_detection, score_segmentation
-from .nucleus_maps import NucleusMaps, ground_truth_maps, predicted_maps
+from .nucleus_maps import NucleusMaps, NucleusPoints, ground_truth_maps, predicted_maps
 from .predictions import PREDICTIONS_NAME, prediction_records, write_predictions
 from .tables import summarize
 from .writers import dataset_tables, format_tables, write_scores
@@ -143,7 +143,7 @@ class NucleusEvaluator(DatasetEvaluator):
             file_name=image["file_name"],
             tissue=image.get("tissue", "unknown"),
             confusion=score_detection(gt, pred, num_classes, magnification),
-            segmentation=None if pred.label_map is None else score_segmentation(gt, pred),
+            segmentation=score_segmentation(gt, pred) if isinstance(pred, NucleusMaps) else None,
         )
 
     def _ground_truth(self, image: dict[str, Any]) -> NucleusMaps:
@@ -155,7 +155,7 @@ class NucleusEvaluator(DatasetEvaluator):
             len(self._class_names),
         )
 
-    def _prediction(self, image: dict[str, Any], instances: Instances) -> NucleusMaps:
+    def _prediction(self, image: dict[str, Any], instances: Instances) -> NucleusPoints:
         num_classes = len(self._class_names)
         classes = instances.pred_classes.numpy()
         if classes.size and classes.max() >= num_classes:
@@ -165,7 +165,7 @@ class NucleusEvaluator(DatasetEvaluator):
                 "use weights trained with it"
             )
         if not instances.has("pred_masks"):
-            return NucleusMaps(instances.pred_points.float().numpy(), classes)
+            return NucleusPoints(instances.pred_points.float().numpy(), classes)
         masks, size = instances.pred_masks, (image["height"], image["width"])
         if masks.image_size != size:
             raise UserError(

@@ -6,7 +6,7 @@ import numpy as np
 
 from .detection import confusion_of_pairs, radius_at
 from .jaccard import aji, aji_plus
-from .nucleus_maps import NucleusMaps
+from .nucleus_maps import NucleusMaps, NucleusPoints
 from .overlap import measure_overlap
 from .panoptic_quality import PanopticQuality, panoptic_quality
 
@@ -68,7 +68,7 @@ class ImageScores:
 
 
 def score_detection(
-    gt: NucleusMaps, pred: NucleusMaps, num_classes: int, magnification: float
+    gt: NucleusPoints, pred: NucleusPoints, num_classes: int, magnification: float
 ) -> np.ndarray:
     """Return the (K+1, K+1) confusion matrix of centroids paired at this magnification."""
     return confusion_of_pairs(

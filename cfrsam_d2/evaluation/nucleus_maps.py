@@ -10,26 +10,34 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class NucleusMaps:
-    """The nuclei of one image, ground truth or prediction.
+class NucleusPoints:
+    """The nuclei of one image, ground truth or prediction: where they lie, and their classes.
 
     Attributes:
         points: (N, 2) centroids x, y in px.
         classes: (N,) contiguous ids 0..K-1.
-        label_map: (H, W) ids of all nuclei, whatever their class: positions in their list, plus 1;
-            None if only points are known.
-        class_maps: (K, H, W) ids of each class's nuclei; None likewise.
     """
 
     points: np.ndarray
     classes: np.ndarray
-    label_map: np.ndarray | None = None
-    class_maps: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class NucleusMaps(NucleusPoints):
+    """The same with their masks.
+
+    Attributes:
+        label_map: (H, W) ids of all nuclei, whatever their class: positions in their list, plus 1.
+        class_maps: (K, H, W) ids of each class's nuclei.
+    """
+
+    label_map: np.ndarray
+    class_maps: np.ndarray
 
 
 def ground_truth_maps(
     masks: Sequence[np.ndarray],
-    classes: Sequence[int],
+    classes: np.ndarray | Sequence[int],
     size: tuple[int, int],
     num_classes: int,
 ) -> NucleusMaps:

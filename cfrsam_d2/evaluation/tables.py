@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .detection import class_scores, detection_scores
-from .image_scores import ImageScores
+from .image_scores import ImageScores, SegmentationScores
 from .panoptic_quality import pool
 
 Row = dict[str, Any]
@@ -76,7 +76,7 @@ def tissue_table(images: Sequence[ImageScores], tissues: Sequence[str] = ()) -> 
     """Image means of bPQ and mPQ, one row per tissue (Table 1 without its last two rows)."""
     rows = []
     for tissue in dict.fromkeys([*tissues, *(image.tissue for image in images)]):
-        scores = [image.segmentation for image in images if image.tissue == tissue]
+        scores = _segmentations(image for image in images if image.tissue == tissue)
         row = {"tissue": tissue, "images": len(scores), "bPQ": _mean(score.bpq for score in scores)}
         row["mPQ"] = _mean(_mean(score.class_pqs) for score in scores)
         rows.append(row)
@@ -85,17 +85,17 @@ def tissue_table(images: Sequence[ImageScores], tissues: Sequence[str] = ()) -> 
 
 def class_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
     """PQ of every class: mean over images (Table 4), and PQ_plus from counts pooled over them."""
-    rows = []
+    rows, scores = [], _segmentations(images)
     for class_id, name in enumerate(class_names):
-        image_pqs = (image.segmentation.class_pqs[class_id] for image in images)
-        pooled = pool([image.segmentation.by_class[class_id] for image in images])
+        image_pqs = (score.class_pqs[class_id] for score in scores)
+        pooled = pool([score.by_class[class_id] for score in scores])
         rows.append({"class": name, "PQ": _mean(image_pqs), "PQ_plus": pooled.pq})
     return rows
 
 
 def detection_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
     """Precision, recall and F1 pooled over images: all nuclei first, then every class (Table 3)."""
-    confusion = sum(image.confusion for image in images)
+    confusion = np.sum([image.confusion for image in images], axis=0)
     scores = {"all": detection_scores(confusion)}
     scores |= {name: class_scores(confusion, index) for index, name in enumerate(class_names)}
     return [
@@ -121,7 +121,7 @@ def _segmentation_metrics(
 ) -> dict[str, float]:
     """bPQ and mPQ are means over tissues, as in the paper; the others are means over images."""
     average, std = average_and_std_rows(tissue_rows)
-    scores = [image.segmentation for image in images]
+    scores = _segmentations(images)
     return {
         "bPQ": average["bPQ"],
         "mPQ": average["mPQ"],
@@ -135,6 +135,10 @@ def _segmentation_metrics(
         "mPQ_image": _mean(_mean(score.class_pqs) for score in scores),
         "mPQ_plus": _mean(row["PQ_plus"] for row in class_rows),
     }
+
+
+def _segmentations(images: Iterable[ImageScores]) -> list[SegmentationScores]:
+    return [image.segmentation for image in images if image.segmentation is not None]
 
 
 def _column(rows: Sequence[Row], key: str, value: str) -> dict[str, float]:

@@ -27,7 +27,7 @@ def draw_overlay(prediction: Prediction) -> np.ndarray:
     drawn = draw_instances(image, masks, classes, points, prediction.colors, scale)
     counts = Counter(classes)
     legend = [
-        LegendItem(tuple(color), f"{name} {counts[index]}")
+        LegendItem(color, f"{name} {counts[index]}")
         for index, (name, color) in enumerate(
             zip(prediction.classes, prediction.colors, strict=True)
         )

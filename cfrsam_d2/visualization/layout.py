@@ -143,7 +143,10 @@ def _placed(text: str, left: int, top: int, right: int, font: ImageFont.FreeType
 @functools.cache
 def font_for(panel_width: int) -> ImageFont.FreeTypeFont:
     """A font that stays legible when the whole picture is seen at once."""
-    return ImageFont.load_default(max(_MIN_FONT_SIZE, panel_width // _PANEL_WIDTHS_PER_FONT_SIZE))
+    size = max(_MIN_FONT_SIZE, panel_width // _PANEL_WIDTHS_PER_FONT_SIZE)
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # as of every size that is named
+    return font
 
 
 def text_width(text: str, font: ImageFont.FreeTypeFont) -> int:

@@ -61,7 +61,8 @@ def draw_picture(
         (height, width, 3) uint8 RGB.
     """
     metadata = MetadataCatalog.get(dataset_name)
-    colors, annotations = metadata.thing_colors, dataset_dict["annotations"]
+    colors: list[RGB] = [tuple(color) for color in metadata.thing_colors]
+    annotations = dataset_dict["annotations"]
     panels = {
         "image": draw_instances(image, None, [], None, colors, upscaling_factor(*image.shape[:2])),
         "ground truth": _draw_annotations(image, annotations, colors),
@@ -128,5 +129,5 @@ def _legend(
     items = []
     for index, (name, color) in enumerate(zip(names, colors, strict=True)):
         numbers = " / ".join(str(of_panel[index]) for of_panel in counts)
-        items.append(LegendItem(tuple(color), f"{name} {numbers}"))
+        items.append(LegendItem(color, f"{name} {numbers}"))
     return items

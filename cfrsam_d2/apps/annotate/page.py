@@ -10,6 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 import numpy as np
+from gradio.themes import Default
 
 from ...errors import UserError
 from ...export import ExportFolder
@@ -101,7 +102,7 @@ class AnnotationPage:
                 server_port=port,
                 share=False,
                 inbrowser=open_browser,
-                theme=gr.themes.Default(font=_FONT, font_mono=("monospace",)),
+                theme=Default(font=_FONT, font_mono=("monospace",)),
                 footer_links=[],
                 prevent_thread_lock=True,
                 quiet=True,
@@ -154,7 +155,7 @@ class AnnotationPage:
         counts = Counter(self.session.nuclei.pred_classes.tolist())
         items = [
             f'<li><span style="display:inline-block;width:.8em;height:.8em;margin-right:.5em;'
-            f'border:1px solid #141414;background:rgb{tuple(color)}"></span>'
+            f'border:1px solid #141414;background:rgb{color}"></span>'
             f"{escape(name)}: {counts[index]}</li>"
             for index, (name, color) in enumerate(
                 zip(self.session.classes, self.session.colors, strict=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...export import Prediction, best_first
+from ...modeling.meta_arch import CFRSAM
 from ...predictor import NucleusPredictor, read_as_rgb
 from ...structures.masks import BoxMask
 
@@ -43,11 +44,11 @@ class AnnotationSession:
             UserError: the model predicts points alone, or is prompted with boxes; or the image
                 cannot be read.
         """
-        if not predictor.predicts_masks:
+        if not isinstance(predictor.model, CFRSAM):
             raise UserError(
                 "the config is of stage 1, which predicts points: take one of the whole of CFR-SAM"
             )
-        self._model = predictor.model
+        self._model: CFRSAM = predictor.model
         if self._model.proposal_generator.proposes_boxes:
             raise UserError(
                 "MODEL.PROPOSAL_GENERATOR.NAME is BoxProposalGenerator, and a click is no box: "

@@ -67,7 +67,7 @@ def mean_over_images(scores: np.ndarray) -> Statistic:
     return lambda weights: _ratio(weights @ values, weights @ known)
 
 
-def mean_over_tissues(scores: np.ndarray, tissues: Sequence[str]) -> Statistic:
+def mean_over_tissues(scores: np.ndarray, tissues: np.ndarray | Sequence[str]) -> Statistic:
     """The unweighted mean over tissues of the means of (B,) scores over their images.
 
     A tissue of which no image was drawn is left out of that resample.

@@ -116,6 +116,7 @@ def error_table(analysis: ErrorAnalysis, class_names: Sequence[str]) -> list[Row
         "merged".
     """
     outlines, errors = analysis.outlines, analysis.errors
+    assert outlines is not None
     return [
         {
             "class": name,

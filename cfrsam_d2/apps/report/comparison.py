@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
         """Something made of each run's masks, by its name; None of a run without masks."""
         pairs = zip(self.runs, self.analyses, strict=True)
         return {
-            run.name: make(run, analysis.outlines) if run.has_masks else None
+            run.name: None if analysis.outlines is None else make(run, analysis.outlines)
             for run, analysis in pairs
         }
 

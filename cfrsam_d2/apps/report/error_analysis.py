@@ -12,7 +12,12 @@ from pycocotools import mask as mask_utils
 
 from ...evaluation.detection import pair_points, radius_at
 from ...evaluation.image_scores import score_detection
-from ...evaluation.nucleus_maps import NucleusMaps, ground_truth_maps, predicted_maps
+from ...evaluation.nucleus_maps import (
+    NucleusMaps,
+    NucleusPoints,
+    ground_truth_maps,
+    predicted_maps,
+)
 from ...structures.rle import decode_mask
 from .pairing import ERRORS, Pairing, pair_nuclei
 
@@ -90,8 +95,8 @@ def analyze_errors(
         pred = _predicted(nuclei, size, num_classes) if has_masks else _points(nuclei)
         magnification = image.get("magnification", 40)
         confusions.append(score_detection(gt, pred, num_classes, magnification))
-        if has_masks:
-            pairing = pair_nuclei(gt, pred)
+        if isinstance(pred, NucleusMaps):
+            pairing = pair_nuclei(gt.label_map, pred.label_map)
             outlines.append(_image_outlines(pairing, annotations, nuclei))
             errors.append(_outline_errors(index, pairing, annotations, nuclei))
         else:
@@ -112,9 +117,9 @@ def _predicted(nuclei: Annotations, size: tuple[int, int], num_classes: int) -> 
     return predicted_maps(pixels, classes, scores, size, num_classes)
 
 
-def _points(nuclei: Annotations) -> NucleusMaps:
+def _points(nuclei: Annotations) -> NucleusPoints:
     points = np.array([nucleus["point"] for nucleus in nuclei], dtype=np.float64)
-    return NucleusMaps(points.reshape(-1, 2), _classes(nuclei))
+    return NucleusPoints(points.reshape(-1, 2), _classes(nuclei))
 
 
 def _image_outlines(pairing: Pairing, annotations: Annotations, nuclei: Annotations) -> Outlines:
@@ -124,7 +129,7 @@ def _image_outlines(pairing: Pairing, annotations: Annotations, nuclei: Annotati
         gt_ious=np.where(pairing.matched, pairing.ious, 0).max(axis=1, initial=0),
         pred_classes=_classes(nuclei)[pairing.pred_indices],
         pred_areas=pairing.overlap.pred_areas,
-        pred_matched=pairing.matched.any(axis=0),
+        pred_matched=np.any(pairing.matched, axis=0),
         scores=np.array([nucleus["score"] for nucleus in nuclei], dtype=np.float64),
         ious=_largest_ious(nuclei, annotations),
     )
@@ -146,7 +151,7 @@ def _outline_errors(
 
 
 def _point_errors(
-    image: int, gt: NucleusMaps, pred: NucleusMaps, radius: float
+    image: int, gt: NucleusPoints, pred: NucleusPoints, radius: float
 ) -> dict[str, list[Place]]:
     """The nuclei without a partner, of both sides."""
     paired = pair_points(gt.points, pred.points, radius)
@@ -165,7 +170,7 @@ def _largest_ious(nuclei: Annotations, annotations: Annotations) -> np.ndarray:
     if not nuclei or not annotations:
         return np.zeros(len(nuclei))
     pred, gt = ([each["segmentation"] for each in side] for side in (nuclei, annotations))
-    return mask_utils.iou(pred, gt, [0] * len(gt)).max(axis=1)
+    return np.asarray(mask_utils.iou(pred, gt, [0] * len(gt))).max(axis=1)
 
 
 def _joined(outlines: Sequence[Outlines]) -> Outlines:

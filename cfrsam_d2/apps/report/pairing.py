@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...evaluation.nucleus_maps import NucleusMaps
 from ...evaluation.overlap import Overlap, measure_overlap
 
 # Whether the nuclei of an error are of the ground truth or predicted.
@@ -55,12 +54,12 @@ class Pairing:
     @property
     def missed(self) -> np.ndarray:
         """(N,) bool: no prediction covers the nucleus, and none lies in it."""
-        return ~(self._covers | self._inside).any(axis=1)
+        return ~np.any(self._covers | self._inside, axis=1)
 
     @property
     def false_positive(self) -> np.ndarray:
         """(M,) bool: the prediction covers no nucleus and lies in none."""
-        return ~(self._covers | self._inside).any(axis=0)
+        return ~np.any(self._covers | self._inside, axis=0)
 
     @property
     def merged(self) -> np.ndarray:
@@ -83,13 +82,9 @@ class Pairing:
         return 2 * self.overlap.intersections >= self.overlap.pred_areas
 
 
-def pair_nuclei(gt: NucleusMaps, pred: NucleusMaps) -> Pairing:
-    """Compare the label maps of an image, whose ids are positions in its lists of nuclei plus 1."""
-    return Pairing(
-        _ids(gt.label_map) - 1,
-        _ids(pred.label_map) - 1,
-        measure_overlap(gt.label_map, pred.label_map),
-    )
+def pair_nuclei(gt_map: np.ndarray, pred_map: np.ndarray) -> Pairing:
+    """Compare an image's (H, W) label maps; ids are positions in its lists of nuclei, plus 1."""
+    return Pairing(_ids(gt_map) - 1, _ids(pred_map) - 1, measure_overlap(gt_map, pred_map))
 
 
 def _ids(label_map: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from ...evaluation.tables import Row
 _INK = "#101014"
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = "os^DvP"
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "report",  # the same figure gives the same file
     "text.parse_math": False,  # names are no formulas
@@ -172,7 +172,7 @@ def _axes(title: str, x_label: str, y_label: str) -> Iterator[tuple[Figure, Axes
         yield figure, axes
 
 
-def _styled(runs: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, str]]]:
+def _styled(runs: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """Name, data and style of each run of which there are data."""
     for index, (name, data) in enumerate(runs.items()):
         color = line_colors(index + 1)[index]

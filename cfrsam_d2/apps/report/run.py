@@ -104,7 +104,7 @@ def _read_config(folder: Path) -> CfgNode:
         raise UserError(f"{path} does not exist: name the OUTPUT_DIR of a run of train_net.py")
     try:
         cfg = CfgNode(yaml.safe_load(path.read_text()))
-        cfg.DATASETS.CUSTOM, cfg.DATASETS.TEST, cfg.TEST.BEST_METRIC  # noqa: B018
+        _ = cfg.DATASETS.CUSTOM, cfg.DATASETS.TEST, cfg.TEST.BEST_METRIC
     except (AttributeError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is not a config of this project: {error}") from None
     return cfg

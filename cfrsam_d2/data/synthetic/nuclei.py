@@ -154,7 +154,7 @@ def _grown(mask: BoxMask, gap: int) -> BoxMask:
 
 def _overlap(first: BoxMask, second: BoxMask) -> int:
     """Px that are of both masks."""
-    return np.count_nonzero(np.logical_and(*_where_both_are(first, second)))
+    return int(np.count_nonzero(np.logical_and(*_where_both_are(first, second))))
 
 
 def _where_both_are(first: BoxMask, second: BoxMask) -> tuple[np.ndarray, np.ndarray]:

@@ -44,20 +44,23 @@ def _background(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, np.
     cleft = _smooth_step(_fibres(rng, size, scene.fibre_angle), 1.3, 2.2)
     eosin *= 1 - 0.75 * cleft
     if scene.gland is not None:
-        _paint_gland(rng, scene, eosin, hematoxylin)
+        _paint_gland(rng, scene.gland, eosin, hematoxylin)
     return eosin, hematoxylin
 
 
 def _paint_gland(
-    rng: np.random.Generator, scene: Scene, eosin: np.ndarray, hematoxylin: np.ndarray
+    rng: np.random.Generator,
+    gland: tuple[float, float, float],
+    eosin: np.ndarray,
+    hematoxylin: np.ndarray,
 ) -> None:
     """Cytoplasm in a ring, and the empty lumen inside of it."""
-    row, column, radius = scene.gland
-    rows, columns = np.mgrid[: scene.size, : scene.size]
-    distance = np.hypot(rows - row, columns - column) + 1.5 * _noise(rng, scene.size, sigma=6)
+    (row, column, radius), size = gland, len(eosin)
+    rows, columns = np.mgrid[:size, :size]
+    distance = np.hypot(rows - row, columns - column) + 1.5 * _noise(rng, size, sigma=6)
     cell = 1 - _smooth_step(distance, radius + 15, radius + 18)
     lumen = 1 - _smooth_step(distance, radius - 20, radius - 16)
-    granules = _noise(rng, scene.size, sigma=1.5)
+    granules = _noise(rng, size, sigma=1.5)
     eosin += cell * (0.40 + 0.05 * granules - eosin)
     hematoxylin += cell * (0.16 + 0.03 * granules - hematoxylin)
     eosin *= 1 - 0.85 * lumen

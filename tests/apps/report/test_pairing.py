@@ -4,20 +4,14 @@ import numpy as np
 import pytest
 
 from cfrsam_d2.apps.report.pairing import ERRORS, Pairing, pair_nuclei
-from cfrsam_d2.evaluation.nucleus_maps import NucleusMaps
 
 
 def pairing(gt_rows: str, pred_rows: str) -> Pairing:
     """Compare two maps of one row: a digit is the id of a nucleus, a dot is background."""
-    gt, pred = (
-        NucleusMaps(
-            np.zeros((0, 2)),
-            np.zeros(0, dtype=np.intp),
-            np.array([[int(each.replace(".", "0")) for each in rows]]),
-        )
-        for rows in (gt_rows, pred_rows)
+    gt_map, pred_map = (
+        np.array([[int(each.replace(".", "0")) for each in rows]]) for rows in (gt_rows, pred_rows)
     )
-    return pair_nuclei(gt, pred)
+    return pair_nuclei(gt_map, pred_map)
 
 
 def kinds(gt_rows: str, pred_rows: str) -> dict[str, list[int]]:

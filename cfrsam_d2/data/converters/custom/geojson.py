@@ -59,19 +59,19 @@ def _read_features(path: Path) -> list[dict[str, Any]]:
     return features
 
 
-def _polygons(geometry: dict[str, Any], nucleus: str) -> list[Polygon]:
+def _polygons(geometry: Any, nucleus: str) -> list[Polygon]:
     """The polygons of a geometry; none of points and lines."""
     try:
         kind, coordinates = geometry.get("type"), geometry.get("coordinates")
         if kind not in ("Polygon", "MultiPolygon"):
             return []
-        polygons = [
+        polygons: list[Polygon] = [
             [np.array(ring, dtype=np.float64)[:, :2] for ring in polygon]
             for polygon in (coordinates if kind == "MultiPolygon" else [coordinates])
         ]
         corners = [ring.sum() for polygon in polygons for ring in polygon]
     except (AttributeError, TypeError, ValueError, IndexError):
-        corners = [np.nan]
+        polygons, corners = [], [np.nan]
     if not np.isfinite(corners).all():
         raise UserError(f"{nucleus} has an outline that is not made of x, y: export it again")
     return polygons
