@@ -15,7 +15,7 @@ import sys
 import time
 
 import torch
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing.spawn import ProcessExitedException
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 

@@ -43,12 +43,12 @@ def _weights_of_network(name: str, file: str) -> dict[str, Tensor]:
                 f"{file} does not hold the ImageNet weights of {name!r}: let "
                 "MODEL.PROMPT_LEARNER.PRETRAINED_FILE name timm's own file of that network"
             ) from error
-        pretrained = timm.models.get_pretrained_cfg(name)
+        hub_id = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", name)
         raise UserError(
             f"ImageNet weights of {name!r} could not be downloaded ({error}): get "
-            f"model.safetensors of https://huggingface.co/{pretrained.hf_hub_id} on a machine that "
-            "can, and name it in MODEL.PROMPT_LEARNER.PRETRAINED_FILE; or set "
-            "MODEL.PROMPT_LEARNER.PRETRAINED False"
+            f"model.safetensors of https://huggingface.co/{hub_id} on a machine that can, and name "
+            "it in MODEL.PROMPT_LEARNER.PRETRAINED_FILE; or set MODEL.PROMPT_LEARNER.PRETRAINED "
+            "False"
         ) from error
     return network.state_dict()
 

@@ -34,9 +34,9 @@ def load_sam_weights(backbone: nn.Module, mask_head: nn.Module, path: str) -> No
     weights = read_checkpoint(path)["model"]  # says what it is, where it is something else
     _verify_hash(Path(path))
     parts = {
-        "image_encoder.": backbone.vit,
-        "prompt_encoder.": mask_head.prompt_encoder,
-        "mask_decoder.": mask_head.mask_decoder,
+        "image_encoder.": backbone.get_submodule("vit"),
+        "prompt_encoder.": mask_head.get_submodule("prompt_encoder"),
+        "mask_decoder.": mask_head.get_submodule("mask_decoder"),
     }
     strangers = [name for name in weights if not name.startswith(tuple(parts))]
     if strangers:
@@ -68,7 +68,7 @@ def _verify_hash(path: Path) -> None:
 
 
 def _check_size(weights: dict[str, Tensor], backbone: nn.Module, path: str) -> None:
-    own = backbone.vit.pos_embed
+    own: Tensor = backbone.state_dict()["vit.pos_embed"]
     own_dim, dim = own.shape[-1], weights.get("image_encoder.pos_embed", own).shape[-1]
     if dim != own_dim:
         raise UserError(

@@ -3,6 +3,7 @@
 import logging
 import os
 import weakref
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -57,11 +58,12 @@ class NucleusTrainer(DefaultTrainer):
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
+        of_device: dict[str, Any] = {"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}
         wrapped = create_ddp_model(
             model,
             broadcast_buffers=False,
             find_unused_parameters=True,  # SAM's decoder has heads that get no gradient
-            **({"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}),
+            **of_device,
         )
         # Detectron2's AMPTrainer is for CUDA and float16: here the model sees to its precision.
         self._trainer = SimpleTrainer(wrapped, data_loader, optimizer)
@@ -80,7 +82,9 @@ class NucleusTrainer(DefaultTrainer):
         self.cfg = cfg
         self.validation = self._build_validation(model) if cfg.DATASETS.VAL else None
         patience = cfg.TEST.EARLY_STOPPING_PATIENCE
-        self.early_stopping = EarlyStopping(self.validation, patience) if patience else None
+        self.early_stopping = None
+        if self.validation and patience:
+            self.early_stopping = EarlyStopping(self.validation, patience)
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
