@@ -2,6 +2,7 @@ import numpy as np
 
 from cfrsam_d2.data.converters.polygons import polygons_mask
 from cfrsam_d2.export.outlines import mask_polygons
+from cfrsam_d2.structures.masks import BoxMask
 
 SQUARE = np.array([(1, 2), (4, 2), (4, 4), (1, 4)], dtype=np.float64)
 
@@ -43,7 +44,8 @@ def test_it_undoes_the_tracing_of_masks():
     rng = np.random.default_rng(0)
     for _ in range(20):
         mask = rng.random((12, 17)) < 0.6  # many parts, holes and parts in holes
-        polygons = [[np.array(ring) for ring in polygon] for polygon in mask_polygons(mask)]
+        boxed = BoxMask(0, 0, mask)
+        polygons = [[np.array(ring) for ring in polygon] for polygon in mask_polygons(boxed)]
         parts = [filled([polygon], *mask.shape) for polygon in polygons]
         np.testing.assert_array_equal(np.sum(parts, axis=0), mask)
         np.testing.assert_array_equal(filled(polygons, *mask.shape), mask)

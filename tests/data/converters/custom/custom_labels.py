@@ -12,6 +12,7 @@ from pycocotools import mask as mask_utils
 from scipy.io import savemat
 
 from cfrsam_d2.export.outlines import mask_polygons
+from cfrsam_d2.structures.masks import BoxMask
 
 CLASSES = {1: "tumour", 2: "lymphocyte"}
 CLASSES_YAML = "classes: {2: lymphocyte, 1: tumour}"
@@ -50,7 +51,7 @@ def label_maps(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def feature(mask: np.ndarray, name: str) -> dict:
     """As QuPath writes it."""
-    polygons = mask_polygons(mask)
+    polygons = mask_polygons(BoxMask.of_frame(mask))
     one = len(polygons) == 1
     return {
         "type": "Feature",

@@ -22,7 +22,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from cfrsam_d2.data.coco import metadata_from_json, read_nucleus_json
-from cfrsam_d2.export import Prediction, nuclei_from_instances
+from cfrsam_d2.export import Prediction, best_first
 from cfrsam_d2.export.geojson import feature_collection
 from cfrsam_d2.structures.masks import BoxMask, BoxMasks
 from cfrsam_d2.structures.rle import decode_mask
@@ -94,8 +94,8 @@ def test_what_predict_writes_comes_back(prepare: Callable, work: Path) -> None:
         scores=torch.tensor([0.9, 0.8, 0.7]),
     )
     image = np.zeros((*size, 3), dtype=np.uint8)
-    nuclei = nuclei_from_instances(predicted)
-    prediction = Prediction("tile.1.tif", image, nuclei, list(CLASSES.values()), [(0, 0, 0)] * 2)
+    found, colors = best_first(predicted), [(0, 0, 0)] * 2
+    prediction = Prediction("tile.1.tif", image, found, list(CLASSES.values()), colors)
     write_labels("geojson", work / "labels")
     (work / "labels" / "tile.1.geojson").write_text(json.dumps(feature_collection(prediction)))
     for name in ("tile.1.csv", "config.yaml", ".coco/tile.1.json", ".DS_Store"):
