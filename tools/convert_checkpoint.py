@@ -34,7 +34,7 @@ from cfrsam_d2.files import written_whole
 
 
 def describe(conversion: Conversion) -> str:
-    """Which weights of the file were taken, and a table of what went where."""
+    """The entry of the file that was taken, and a table of its parts."""
     taken = f"entry {conversion.entry!r}" if conversion.entry else "a bare state dict"
     if conversion.other_entries:
         taken += f" (not used: {', '.join(conversion.other_entries)})"

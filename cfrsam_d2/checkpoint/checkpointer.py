@@ -114,7 +114,7 @@ def without(weights: Mapping[str, Any], prefixes: Mapping[str, Any]) -> dict[str
 
 
 def describe_differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
-    """What keeps `weights` from filling a model whose state dict is `own`; "" if nothing does."""
+    """The reasons why `weights` cannot fill a model whose state dict is `own`; "" if they can."""
     missing = [key for key in own if key not in weights]
     unexpected = [key for key in weights if key not in own]
     reshaped = [

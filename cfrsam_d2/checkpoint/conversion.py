@@ -22,7 +22,7 @@ _ENTRIES = ("model_ema", "ema", "model")
 
 @dataclass(frozen=True)
 class Part:
-    """Where weights of a file went.
+    """Weights of a file that went to one part of the model.
 
     Attributes:
         name: the part of the model; empty for weights that were skipped.
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a file gave.
+    """The weights of a file, by the project's names.
 
     Attributes:
         path: of the file.

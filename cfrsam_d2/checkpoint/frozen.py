@@ -1,4 +1,4 @@
-"""What stays frozen in stage 2 comes from files of its own, so its checkpoints can leave it out.
+"""Frozen parts of stage 2: they come from files of their own, so checkpoints can leave them out.
 
 A checkpoint that does says so: "left_out" has the prefixes of these parts' keys, each with a
 checksum of the weights (or None, where any will do).

@@ -1,4 +1,4 @@
-"""How the released prompt learner names its parameters, and how this project names them."""
+"""Names of the released prompt learner's parameters, and the project's for them."""
 
 # (pattern, replacement) for `re.sub`: exactly one pattern matches each released name.
 PROMPT_LEARNER_RENAMES: list[tuple[str, str]] = [

@@ -1,4 +1,4 @@
-"""How the released stage 2 and its modules name their parameters, and how this project does."""
+"""Names of the released stage 2's parameters and its modules', and the project's for them."""
 
 Renames = list[tuple[str, str]]
 

@@ -1,4 +1,4 @@
-"""What would stop a training or spoil it, found in its config before it begins."""
+"""Checks of a config, before something is computed that it would stop or spoil."""
 
 import operator
 from collections.abc import Callable, Iterator

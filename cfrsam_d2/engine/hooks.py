@@ -1,4 +1,4 @@
-"""What happens around each training iteration, beyond Detectron2's own hooks."""
+"""Hooks around each training iteration, beyond Detectron2's own."""
 
 import logging
 import math
@@ -117,7 +117,7 @@ class Validation(HookBase):
         self.best_iteration: int | None = None
 
     def evaluations_since_best(self, done: int) -> int:
-        """How many evaluations in a row, up to `done` iterations, have not been the best."""
+        """Number of evaluations, up to `done` iterations, since the one of the best score."""
         best = 0 if self.best_iteration is None else self.best_iteration + 1
         return done // self._period - best // self._period
 

@@ -123,7 +123,7 @@ class CentroidProposalGenerator(nn.Module):
             hidden_dim: C, channels of necks, descriptor and heads.
             num_levels: L, how many of the finest levels describe a point.
             anchor_stride: px between anchors.
-            distance_weight: matching cost of a px of distance.
+            distance_weight: matching cost per px of distance.
             background_weight: β, weight of background in the classification loss.
             regression_weight: λ of the regression loss.
             suppression_radius: px within which the best of several points stays.

@@ -1,4 +1,4 @@
-"""Which anchor answers for which nucleus: the Hungarian matching of training (section 3.3.2).
+"""The Hungarian matching of training, one anchor per nucleus (section 3.3.2).
 
 A anchors, N nuclei of one image, K classes.
 """
@@ -26,7 +26,7 @@ def match_points(
         pred_logits: (A, K+1) logits, background last.
         gt_points: (N, 2) centroids in px.
         gt_classes: (N,) classes, 0..K-1.
-        distance_weight: cost of a px of distance.
+        distance_weight: cost per px of distance.
 
     Returns:
         Indices of the matched anchors, ascending, and of their nuclei; both (min(A, N),) int64.

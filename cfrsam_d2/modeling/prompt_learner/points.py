@@ -36,7 +36,7 @@ def sample_at_points(feature: Tensor, points: Tensor, stride: int) -> Tensor:
     Args:
         feature: (B, C, h, w) map.
         points: (B, gh, gw, 2) points (x, y) in px of the image.
-        stride: px of the image to a cell of the map.
+        stride: px of the image per cell of the map.
 
     Returns:
         (B, C, gh, gw) samples.
