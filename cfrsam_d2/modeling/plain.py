@@ -15,11 +15,13 @@ from torch import nn
 @contextmanager
 def plain_form(model: nn.Module) -> Iterator[None]:
     """A context in which all modules of a model, or of a part of it, compute in plain form."""
-    modules: list[Any] = [module for module in model.modules() if hasattr(module, "fast")]
-    for module in modules:
+    before: dict[Any, bool] = {
+        module: module.fast for module in model.modules() if hasattr(module, "fast")
+    }
+    for module in before:
         module.fast = False
     try:
         yield
     finally:
-        for module in modules:
-            module.fast = True
+        for module, fast in before.items():
+            module.fast = fast

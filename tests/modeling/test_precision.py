@@ -2,14 +2,21 @@
 
 import pytest
 import torch
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from tiny_segmenter import random_image, squares, tiny_cfrsam
+from tiny_segmenter import (
+    encode,
+    nuclei_of,
+    random_image,
+    squares,
+    tiny_cfrsam,
+    tiny_head,
+)
 from torch import nn
 
-from cfrsam_d2.config import add_cfrsam_config
-from cfrsam_d2.modeling.mask_head.decoder import decode_points
+from cfrsam_d2.modeling.mask_head import ImageMaps
 from cfrsam_d2.modeling.precision import FLOAT32, Precision
+from cfrsam_d2.modeling.training_prompts import centroid_prompts
 
 CPU = torch.device("cpu")
 MIXED = Precision(mixed_in_training=True, mixed_in_inference=True)
@@ -22,9 +29,7 @@ def dtype_inside(precision: Precision, *, training: bool) -> torch.dtype:
         return torch.mm(torch.ones(1, 1), torch.ones(1, 1)).dtype
 
 
-def test_each_mode_has_its_own_key():
-    cfg = get_cfg()
-    add_cfrsam_config(cfg)
+def test_each_mode_has_its_own_key(cfg: CfgNode):
     assert Precision.from_config(cfg) == FLOAT32
     cfg.SOLVER.AMP.ENABLED = True
     training_only = Precision.from_config(cfg)
@@ -40,15 +45,18 @@ def test_a_trainers_own_autocast_stays():
         assert dtype_inside(FLOAT32, training=True) == torch.bfloat16
 
 
+@torch.no_grad()
 def test_predictions_are_float32_and_nearly_the_same():
-    torch.manual_seed(0)
-    model = tiny_cfrsam(head={"crop_sizes": (64,)}).eval()
-    image, points = model.normalize(random_image(*SIZE))[None], torch.tensor([[40.0, 60.0]])
+    model = tiny_cfrsam(mask_head=tiny_head(crop_sizes=(64,))).eval()
+    image, point = random_image(*SIZE), torch.tensor([[40.0, 60.0]])
     predictions = []
     for precision in (FLOAT32, MIXED):
-        with torch.no_grad(), precision.context(CPU, training=False):
-            maps = model.mask_head.encode(image, model.backbone(image))
-            predictions.append(vars(model.mask_head.predict(maps, points, torch.tensor([0]))))
+        with precision.context(CPU, training=False):
+            predicted = model.mask_head.predict(encode(model, image), point, torch.tensor([0]))
+        decoded = predicted.decoded
+        predictions.append(
+            {**predicted.logits, "quarter": decoded.logits, "pred_iou": decoded.pred_iou}
+        )
     for name, exact in predictions[0].items():
         mixed = predictions[1][name]
         assert mixed.dtype == torch.float32, name
@@ -57,14 +65,13 @@ def test_predictions_are_float32_and_nearly_the_same():
 
 def test_the_whole_model_infers_in_mixed_precision():
     seen = []
-    model = tiny_cfrsam(precision=MIXED).eval()
+    model = tiny_cfrsam(precision=MIXED)
     model.backbone.vit.neck[0].register_forward_hook(
         lambda module, args, output: seen.append(output.dtype)
     )
-    with torch.no_grad():
-        (found,) = model([{"image": random_image(*SIZE)}])
+    found = nuclei_of(model, random_image(*SIZE))
     assert set(seen) == {torch.bfloat16}
-    assert found["instances"].scores.dtype == torch.float32
+    assert found.scores.dtype == torch.float32
 
 
 def test_losses_are_float32_and_nearly_the_same():
@@ -72,7 +79,7 @@ def test_losses_are_float32_and_nearly_the_same():
     losses, gradients = [], []
     for precision in (FLOAT32, MIXED):
         torch.manual_seed(0)
-        model = tiny_cfrsam(precision=precision, train_prompts="centroid").train()
+        model = tiny_cfrsam(precision=precision, train_prompts=centroid_prompts).train()
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
@@ -95,33 +102,25 @@ def test_positions_of_prompts_stay_exact():
     head.mask_decoder.transformer.register_forward_pre_hook(
         lambda module, inputs: tokens.append(inputs[1:])
     )
+    maps = ImageMaps(SIZE, torch.zeros(1, 256, 8, 8))
     points = torch.tensor([[100.0, 100.0], [100.5, 100.0]])
     for enabled in (False, True):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            decode_points(
-                head.prompt_encoder,
-                head.mask_decoder,
-                torch.zeros(1, 256, 8, 8),
-                points,
-                torch.tensor([0, 0]),
-            )
+            head.decode(maps, points, torch.tensor([0, 0]))
     for exact, mixed in zip(*tokens, strict=True):
         assert torch.equal(exact, mixed)
 
 
-def test_points_are_nearly_those_of_float32():
-    cfg = get_cfg()
-    add_cfrsam_config(cfg)
-    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.DEVICE = "PromptLearner", "cpu"
-    node = cfg.MODEL.PROMPT_LEARNER
-    node.HIDDEN_DIM = 16
-    node.DEPTHS, node.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
-    image, points = random_image(*SIZE), []
-    for cfg.TEST.AMP.ENABLED in (False, True):
-        torch.manual_seed(0)
-        generator = build_model(cfg).eval().proposal_generator
-        with torch.no_grad(), Precision.from_config(cfg).context(CPU, training=False):
-            points.append(generator.predict(image[None] / 60 - 2).points)
-    assert points[1].dtype == torch.float32
-    assert not torch.equal(*points)
-    torch.testing.assert_close(points[1], points[0], atol=0.05, rtol=0)
+def test_points_are_nearly_those_of_float32(cfg: CfgNode):
+    cfg.MODEL.META_ARCHITECTURE = "PromptLearner"
+    generator = build_model(cfg).eval().proposal_generator
+    image = random_image(*SIZE)[None] / 60 - 2
+    exact, mixed = [], []
+    for precision, predicted in ((FLOAT32, exact), (MIXED, mixed)):
+        with torch.no_grad(), precision.context(CPU, training=False):
+            predictions = generator.predict(image)
+            predicted += [predictions.points, predictions.logits]
+    assert mixed[0].dtype == torch.float32
+    assert not torch.equal(mixed[0], exact[0])
+    torch.testing.assert_close(mixed[0], exact[0], atol=0.05, rtol=0)
+    torch.testing.assert_close(mixed[1].float(), exact[1], atol=0.1, rtol=0)

@@ -6,17 +6,22 @@ import torch
 from detectron2.structures import BitMasks, Boxes, ImageList, Instances
 from torch import nn
 
-from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
+from cfrsam_d2.modeling.mask_head import ImageMaps, PointPromptedMaskHead, mask_head_parts
+from cfrsam_d2.modeling.mask_head.fusions import FUSIONS
+from cfrsam_d2.modeling.mask_head.refiners import REFINERS
 from cfrsam_d2.modeling.meta_arch import CFRSAM
 from cfrsam_d2.modeling.prompt_learner.box_generator import boxes_around
 from cfrsam_d2.modeling.sam import SAMEncoder
+from cfrsam_d2.modeling.sam.adapters import ADAPTERS
+from cfrsam_d2.modeling.sliding_window import SlidingWindow
+from cfrsam_d2.modeling.training_prompts import learner_prompts
 
 TINY_ENCODER = {
     "embed_dim": 48,
     "depth": 4,
     "num_heads": 3,
     "global_attn_indexes": [1, 3],
-    "window_size": 14,
+    "attention_window": 14,
     "adapter_rank": 8,
     "frozen": True,
 }
@@ -84,35 +89,51 @@ class GivenPoints(GridPoints):
         return torch.tensor(self.given[image], dtype=torch.float32).reshape(-1, 2)
 
 
-def tiny_encoder(**changes: Any) -> SAMEncoder:
+def tiny_encoder(adapter: str = "MALA", **changes: Any) -> SAMEncoder:
     """An encoder with position tables that are not all zero, as new ones are."""
-    encoder = SAMEncoder(**{**TINY_ENCODER, **changes})
+    encoder = SAMEncoder(**{**TINY_ENCODER, **changes}, adapter=ADAPTERS[adapter])
     for name, parameter in encoder.vit.named_parameters():
         if "pos" in name:
             nn.init.normal_(parameter, std=0.2)
     return encoder
 
 
+def tiny_head(fusion: str = "HMFM", refiner: str = "BGMR", **options: Any) -> PointPromptedMaskHead:
+    """The mask head in its own size: SAM's decoder has no other."""
+    parts = mask_head_parts(FUSIONS[fusion], REFINERS[refiner])
+    return PointPromptedMaskHead(**parts, **options)
+
+
 def tiny_cfrsam(
-    proposal_generator: nn.Module | None = None, head: dict[str, Any] | None = None, **changes: Any
+    proposal_generator: nn.Module | None = None,
+    mask_head: nn.Module | None = None,
+    **changes: Any,
 ) -> CFRSAM:
     return CFRSAM(
         proposal_generator=proposal_generator or GridPoints(),
         backbone=tiny_encoder(),
-        mask_head=PointPromptedMaskHead(**(head or {})),
+        mask_head=mask_head or tiny_head(),
         **{
             "pixel_mean": [120.0, 120.0, 120.0],
             "pixel_std": [60.0, 60.0, 60.0],
-            "train_prompts": "learner",
+            "train_prompts": learner_prompts,
             "max_train_nuclei": 25,
             "nms_thresh": 0.5,
-            "window_size": 128,
-            "window_overlap": 32,
-            "edge_tolerance": 3,
-            "windows_per_batch": 4,
+            "sliding_window": SlidingWindow(128, 32, edge_tolerance=3, batch=4),
             **changes,
         },
     )
+
+
+def encode(model: CFRSAM, image: torch.Tensor) -> ImageMaps:
+    """What the prompts of one image (3, H, W) share; H and W are multiples of 16."""
+    return model.encode(model.normalize(image)[None])
+
+
+@torch.no_grad()
+def nuclei_of(model: nn.Module, image: torch.Tensor) -> Instances:
+    """What a model finds in one image (3, H, W)."""
+    return model.eval()([{"image": image}])[0]["instances"]
 
 
 def random_image(height: int, width: int) -> torch.Tensor:

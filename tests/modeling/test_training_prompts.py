@@ -1,12 +1,16 @@
 """The prompts that stage 2 is trained with."""
 
-import pytest
 import torch
-from cfrsam_d2.modeling.prompts import draw_nuclei, prompt_source
 from detectron2.structures import BitMasks, Boxes, Instances
 from tiny_segmenter import squares
 
-from cfrsam_d2.errors import UserError
+from cfrsam_d2.modeling.training_prompts import (
+    centroid_prompts,
+    draw_prompts,
+    gt_box_prompts,
+    learner_prompts,
+    random_prompts,
+)
 
 SIZE = (40, 60)
 
@@ -15,22 +19,20 @@ def proposals(*points: tuple[float, float]) -> Instances:
     return Instances(SIZE, proposal_points=torch.tensor(points).reshape(-1, 2))
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0)])
-def test_learner_points_stand_for_the_nucleus_under_them(order: tuple[int, ...]):
+def test_learner_points_stand_for_the_nucleus_under_them():
     """Of several on a nucleus the first; those on none are dropped."""
     gt = squares(SIZE, [(2, 3), (20, 10), (50, 30)])
     given = [(21.0, 12.0), (3.0, 4.0), (15.0, 15.0), (22.0, 13.0), (6.0, 7.0)]
-    given = [given[i] for i in order]
-    points, nuclei = prompt_source("learner")(gt, proposals(*given))
-    first = {0: (3.0, 4.0), 1: (21.0, 12.0)} if order[0] == 0 else {0: (6.0, 7.0), 1: (22.0, 13.0)}
-    assert nuclei.tolist() == [0, 1]
-    assert [tuple(point) for point in points.tolist()] == list(first.values())
+    for order, first in [(given, [(3, 4), (21, 12)]), (given[::-1], [(6, 7), (22, 13)])]:
+        points, nuclei = learner_prompts(gt, proposals(*order))
+        assert nuclei.tolist() == [0, 1]
+        assert [tuple(point) for point in points.tolist()] == first
 
 
 def test_many_points_on_one_nucleus_give_the_first():
     gt = squares(SIZE, [(0, 0), (10, 10)], side=20)
     crowd = [(12.0 + 0.01 * i, 12.0) for i in range(1000)]
-    points, nuclei = prompt_source("learner")(gt, proposals((29.0, 29.0), *crowd))
+    points, nuclei = learner_prompts(gt, proposals((29.0, 29.0), *crowd))
     # (12, 12) lies on both; the nucleus that is first in the ground truth has it.
     assert nuclei.tolist() == [0, 1]
     assert points.tolist() == [[12.0, 12.0], [29.0, 29.0]]
@@ -38,7 +40,6 @@ def test_many_points_on_one_nucleus_give_the_first():
 
 def test_a_points_pixel_is_the_nearest_and_x_is_the_column():
     gt = squares(SIZE, [(50, 30)], side=1)
-    learner = prompt_source("learner")
     for point, count in [
         ((50.4, 29.6), 1),
         ((49.6, 30.4), 1),
@@ -46,35 +47,38 @@ def test_a_points_pixel_is_the_nearest_and_x_is_the_column():
         ((50.0, 29.4), 0),
         ((30.0, 39.0), 0),
     ]:
-        assert len(learner(gt, proposals(point))[0]) == count
+        assert len(learner_prompts(gt, proposals(point))[0]) == count
 
 
 def test_points_beyond_the_last_pixel_count_for_it():
     gt = squares(SIZE, [(59, 39)], side=1)
-    assert prompt_source("learner")(gt, proposals((59.6, 39.7)))[1].tolist() == [0]
+    assert learner_prompts(gt, proposals((59.6, 39.7)))[1].tolist() == [0]
 
 
-@pytest.mark.parametrize(
-    ("corners", "given"), [([], [(5.0, 5.0)]), ([(2, 3)], []), ([], []), ([(2, 3)], [(30.0, 30.0)])]
-)
-def test_no_match_gives_no_prompt(corners: list, given: list):
-    points, nuclei = prompt_source("learner")(squares(SIZE, corners), proposals(*given))
-    assert points.shape == (0, 2)
-    assert nuclei.shape == (0,)
-    assert nuclei.dtype == torch.int64
-    assert all(len(each) == 0 for each in draw_nuclei(points, nuclei, 25))
+def test_no_match_gives_no_prompt():
+    for corners, given in [
+        ([], [(5.0, 5.0)]),
+        ([(2, 3)], []),
+        ([], []),
+        ([(2, 3)], [(30.0, 30.0)]),
+    ]:
+        points, nuclei = learner_prompts(squares(SIZE, corners), proposals(*given))
+        assert points.shape == (0, 2)
+        assert nuclei.shape == (0,)
+        assert nuclei.dtype == torch.int64
+        assert all(len(each) == 0 for each in draw_prompts(points, nuclei, 25))
 
 
-@pytest.mark.parametrize("name", ["centroid", "random"])
-def test_ground_truth_points_without_nuclei(name: str):
-    points, nuclei = prompt_source(name)(squares(SIZE, []), proposals())
-    assert points.shape == (0, 2)
-    assert nuclei.tolist() == []
+def test_ground_truth_points_without_nuclei():
+    for source in (centroid_prompts, random_prompts):
+        points, nuclei = source(squares(SIZE, []), proposals())
+        assert points.shape == (0, 2)
+        assert nuclei.tolist() == []
 
 
 def test_centroids_are_the_ground_truths_points():
     gt = squares(SIZE, [(2, 3), (20, 10)])
-    points, nuclei = prompt_source("centroid")(gt, proposals((30.0, 30.0)))
+    points, nuclei = centroid_prompts(gt, proposals((30.0, 30.0)))
     assert points.tolist() == [[5.5, 6.5], [23.5, 13.5]]
     assert nuclei.tolist() == [0, 1]
 
@@ -89,7 +93,7 @@ def test_random_points_are_pixels_of_their_nucleus():
     gt = Instances(SIZE, gt_points=before.clone(), gt_masks=BitMasks(masks))
     seen = [set(), set()]
     for _ in range(60):
-        points, nuclei = prompt_source("random")(gt, proposals())
+        points, nuclei = random_prompts(gt, proposals())
         assert nuclei.tolist() == [0, 1]
         for pixels, point in zip(seen, points.tolist(), strict=True):
             pixels.add(tuple(point))
@@ -103,12 +107,12 @@ def test_at_most_so_many_nuclei_are_drawn_without_repetition():
     points = torch.stack([nuclei, -nuclei], dim=1).float()
     drawn_sets = set()
     for _ in range(20):
-        drawn_points, drawn = draw_nuclei(points, nuclei, 25)
+        drawn_points, drawn = draw_prompts(points, nuclei, 25)
         assert len(drawn.unique()) == 25
         assert torch.equal(drawn_points, torch.stack([drawn, -drawn], dim=1).float())
         drawn_sets.add(frozenset(drawn.tolist()))
     assert len(drawn_sets) > 1
-    assert sorted(draw_nuclei(points[:3], nuclei[:3], 25)[1].tolist()) == [100, 101, 102]
+    assert sorted(draw_prompts(points[:3], nuclei[:3], 25)[1].tolist()) == [100, 101, 102]
 
 
 def box_proposals(*boxes: tuple[float, ...]) -> Instances:
@@ -125,37 +129,26 @@ def test_learner_boxes_stand_for_the_nucleus_under_their_centers():
         (0.0, 0.0, 7.0, 9.0),
         (19.0, 9.0, 29.0, 19.0),
     ]
-    prompts, nuclei = prompt_source("learner", boxes=True)(gt, box_proposals(*given))
+    prompts, nuclei = learner_prompts(gt, box_proposals(*given))
     assert prompts.tolist() == [[0, 0, 6, 8], [18, 8, 29, 19]]
     assert nuclei.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("corners", [[], [(2, 3)]])
-@pytest.mark.parametrize("name", ["learner", "centroid"])
-def test_boxes_without_nuclei_or_proposals(corners: list, name: str):
-    prompts, nuclei = prompt_source(name, boxes=True)(squares(SIZE, corners), box_proposals())
-    count = len(corners) if name == "centroid" else 0
-    assert prompts.shape == (count, 4)
-    assert nuclei.shape == (count,)
-    assert nuclei.dtype == torch.int64
+def test_boxes_without_nuclei_or_proposals():
+    for source, corners, count in [
+        (learner_prompts, [], 0),
+        (learner_prompts, [(2, 3)], 0),
+        (gt_box_prompts, [], 0),
+        (gt_box_prompts, [(2, 3)], 1),
+    ]:
+        prompts, nuclei = source(squares(SIZE, corners), box_proposals())
+        assert prompts.shape == (count, 4)
+        assert nuclei.shape == (count,)
+        assert nuclei.dtype == torch.int64
 
 
 def test_boxes_of_the_ground_truth_are_tight():
     gt = squares(SIZE, [(2, 3), (20, 10)])
-    prompts, nuclei = prompt_source("centroid", boxes=True)(gt, box_proposals())
+    prompts, nuclei = gt_box_prompts(gt, box_proposals())
     assert prompts.tolist() == [[2, 3, 9, 10], [20, 10, 27, 17]]
     assert nuclei.tolist() == [0, 1]
-
-
-def test_random_points_are_no_boxes():
-    message = (
-        r"TRAIN_PROMPTS is 'random' and MODEL.PROPOSAL_GENERATOR.NAME is one of boxes: choose one "
-        r"of \['centroid', 'learner'\]"
-    )
-    with pytest.raises(UserError, match=message):
-        prompt_source("random", boxes=True)
-
-
-def test_an_unknown_source_is_refused():
-    with pytest.raises(UserError, match=r"TRAIN_PROMPTS is 'boxes': choose one of \['centroid'"):
-        prompt_source("boxes")

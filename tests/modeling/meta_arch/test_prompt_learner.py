@@ -2,25 +2,18 @@
 
 import pytest
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
 
-from cfrsam_d2.config import add_cfrsam_config
 from cfrsam_d2.modeling.meta_arch.prompt_learner import PromptLearner
 
 
-@pytest.fixture
-def cfg() -> CfgNode:
-    cfg = get_cfg()
-    add_cfrsam_config(cfg)
+@pytest.fixture(autouse=True)
+def _two_classes(cfg: CfgNode) -> None:
     cfg.MODEL.META_ARCHITECTURE = "PromptLearner"
-    cfg.MODEL.DEVICE = "cpu"
-    node = cfg.MODEL.PROMPT_LEARNER
-    node.DEPTHS, node.DIMS = [1, 1, 1, 1], [8, 8, 16, 16]
-    node.HIDDEN_DIM = 16
-    node.NUM_CLASSES = 2
-    return cfg
+    cfg.MODEL.PROMPT_LEARNER.NUM_CLASSES = 2
+    cfg.MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS = 3.0
 
 
 def image(height: int, width: int) -> torch.Tensor:
@@ -64,6 +57,7 @@ def test_training_returns_the_losses(cfg: CfgNode):
 
 def test_evaluation_returns_instances_in_the_original_pixels(cfg: CfgNode):
     model = build_model(cfg).eval()
+    model.proposal_generator.classification_head[-1].bias.data[-1] = -9.0  # no background
     pixels = image(32, 48)
     with torch.no_grad():
         (same,) = model([{"image": pixels}])
@@ -81,6 +75,6 @@ def test_images_are_normalised_per_channel(cfg: CfgNode):
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [10.0, 20.0, 30.0], [1.0, 2.0, 4.0]
     model = build_model(cfg)
     assert isinstance(model, PromptLearner)
-    batch = model.preprocess_image([{"image": torch.full((3, 4, 5), 34, dtype=torch.uint8)}])
-    assert batch.tensor[0, :, 0, 0].tolist() == [24, 7, 1]
+    image = torch.full((3, 4, 5), 34, dtype=torch.uint8)
+    assert model.normalize(image)[:, 0, 0].tolist() == [24, 7, 1]
     assert not any("pixel" in name for name in model.state_dict())

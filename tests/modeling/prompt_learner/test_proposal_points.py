@@ -1,9 +1,41 @@
-"""Selection of point prompts and suppression by radius, with known answers."""
+"""Anchors, samples of maps, selection of points, suppression by radius: with known answers."""
 
 import numpy as np
 import pytest
 import torch
-from cfrsam_d2.modeling.prompt_learner.selection import select_points, suppress_within_radius
+
+from cfrsam_d2.modeling.prompt_learner.points import (
+    anchor_grid,
+    sample_at_points,
+    select_points,
+    suppress_within_radius,
+)
+
+
+def test_anchors_are_cell_centres_of_a_whole_image():
+    grid = anchor_grid(16, 24, 8)
+    assert grid.shape == (2, 3, 2)
+    assert grid.flatten(0, 1).tolist() == [[4, 4], [12, 4], [20, 4], [4, 12], [12, 12], [20, 12]]
+
+
+def test_anchors_of_a_cut_image_start_at_half_the_rest():
+    grid = anchor_grid(17, 13, 8)
+    assert grid.shape == (3, 2, 2)
+    assert grid[0, :, 0].tolist() == [2.5, 10.5]
+    assert grid[:, 0, 1].tolist() == [0.5, 8.5, 16.5]
+
+
+def test_sampling_hits_corners_and_is_zero_outside():
+    feature = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])  # a map of 8×8 px at stride 4
+    points = torch.tensor([[[[0.0, 0.0], [8.0, 0.0], [8.0, 8.0], [4.0, 4.0], [20.0, 4.0]]]])
+    assert sample_at_points(feature, points, 4).flatten().tolist() == [1, 2, 4, 2.5, 0]
+
+
+def test_sampling_moves_gradients_into_points():
+    feature = torch.rand(1, 2, 4, 4)
+    points = torch.full((1, 1, 1, 2), 7.0, requires_grad=True)
+    sample_at_points(feature, points, 4).sum().backward()
+    assert (points.grad != 0).all()
 
 
 def select(points, probabilities, mask_logits=None, size=(20, 30), radius=3.0, on_mask=False):
