@@ -109,12 +109,11 @@ class SlidingWindow:
 
 def prompts_of(proposals: Instances) -> Tensor:
     """The prompts of proposals: `proposal_boxes` (P, 4) if they have any, or `proposal_points`."""
-    if proposals.has("proposal_boxes"):
-        return prompts_of_boxes(proposals.proposal_boxes.tensor)
-    return proposals.proposal_points
+    has_boxes = proposals.has("proposal_boxes")
+    return box_prompts(proposals.proposal_boxes.tensor) if has_boxes else proposals.proposal_points
 
 
-def prompts_of_boxes(boxes: Tensor) -> Tensor:
+def box_prompts(boxes: Tensor) -> Tensor:
     """Boxes x0, y0, x1, y1 in px, ends excluded, as Detectron2 has them: (P, 4) to prompts."""
     return boxes - boxes.new_tensor([0, 0, 1, 1])
 

@@ -9,7 +9,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from .sliding_window import centers, prompts_of, prompts_of_boxes
+from .sliding_window import box_prompts, centers, prompts_of
 
 # Proposals and ground truth of an image to prompts (K, 2) or (K, 4), and each one's nucleus (K,).
 PromptSource = Callable[[Instances, Instances], tuple[Tensor, Tensor]]
@@ -64,7 +64,7 @@ def gt_box_prompts(
 ) -> tuple[Tensor, Tensor]:
     """The nuclei's own tight boxes; returns as `learner_prompts`."""
     boxes = gt_instances.gt_boxes.tensor
-    return prompts_of_boxes(boxes), torch.arange(len(boxes), device=boxes.device)
+    return box_prompts(boxes), torch.arange(len(boxes), device=boxes.device)
 
 
 POINT_SOURCES: dict[str, PromptSource] = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cfrsam_d2.modeling.mask_head import ImageMaps
 from cfrsam_d2.modeling.mask_head.head import DecodedPrompts, MaskPredictions
 from cfrsam_d2.modeling.meta_arch import CFRSAM
-from cfrsam_d2.modeling.sliding_window import SlidingWindow, prompts_of
+from cfrsam_d2.modeling.sliding_window import SlidingWindow
 
 SURE = 100.0  # a logit whose probability is 1
 
@@ -89,7 +89,7 @@ def proposals_at(size: tuple[int, int], points: Tensor, **fields: Any) -> Instan
 
 def segment(model: CFRSAM, images: list[Tensor], proposals: list[Instances]) -> list[Instances]:
     """Encode the windows that hold a prompt, and segment them."""
-    windows = model.encode_windows(images, [prompts_of(each) for each in proposals])
+    windows = model.encode_windows(images, proposals)
     return model.segment(windows, proposals)
 
 

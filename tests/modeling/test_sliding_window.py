@@ -11,10 +11,10 @@ from cfrsam_d2.modeling.sliding_window import (
     SlidingWindow,
     Window,
     best_per_prompt,
+    box_prompts,
     centers,
     prompts_in_window,
     prompts_of,
-    prompts_of_boxes,
 )
 
 POINTS = torch.tensor([[3.25, 4.0], [60.5, 20.0]])
@@ -103,7 +103,7 @@ def test_boxes_prompt_if_there_are_any():
     proposals = Instances((40, 80), proposal_points=POINTS)
     assert torch.equal(prompts_of(proposals), POINTS)
     proposals.proposal_boxes = Boxes(BOXES)
-    assert torch.equal(prompts_of(proposals), prompts_of_boxes(BOXES))
+    assert torch.equal(prompts_of(proposals), box_prompts(BOXES))
 
 
 def test_a_box_is_its_first_and_its_last_pixel():
@@ -112,7 +112,7 @@ def test_a_box_is_its_first_and_its_last_pixel():
     boxes = torch.tensor([[5.0, 3.0, 12.0, 8.0]])  # of the mask, ends excluded
     rows, columns = mask.nonzero().unbind(dim=1)
     expected = [columns.min(), rows.min(), columns.max(), rows.max()]
-    assert prompts_of_boxes(boxes).tolist() == [expected]
+    assert box_prompts(boxes).tolist() == [expected]
 
 
 def test_points_are_their_own_centers():

@@ -4,7 +4,7 @@ BGMR works at full resolution once per nucleus: on a crop that is a fraction of 
 H×W px of the frame; boxes and crops in px of it, x0, y0, x1, y1, ends excluded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -148,11 +148,7 @@ def crop(maps: Tensor, index: Tensor, corners: Tensor, size: tuple[int, int]) ->
     Returns:
         (R, C, height, width).
     """
-    areas = [
-        (i, ..., slice(y, y + size[0]), slice(x, x + size[1]))
-        for i, (x, y) in zip(index.tolist(), corners.tolist(), strict=True)
-    ]
-    return _Crop.apply(maps, areas)
+    return _Crop.apply(maps, _areas(index.tolist(), corners, size))
 
 
 def paste(crops: Tensor, corners: Tensor, frame_size: tuple[int, int], outside: float) -> Tensor:
@@ -167,11 +163,16 @@ def paste(crops: Tensor, corners: Tensor, frame_size: tuple[int, int], outside: 
     Returns:
         (R, H, W).
     """
-    height, width = crops.shape[-2:]
-    areas = [
-        (i, slice(y, y + height), slice(x, x + width)) for i, (x, y) in enumerate(corners.tolist())
-    ]
+    areas = _areas(range(len(crops)), corners, crops.shape[-2:])
     return _Paste.apply(crops, areas, frame_size, outside)
+
+
+def _areas(index: Iterable[int], corners: Tensor, size: Sequence[int]) -> list[Area]:
+    height, width = size
+    return [
+        (i, ..., slice(y, y + height), slice(x, x + width))
+        for i, (x, y) in zip(index, corners.tolist(), strict=True)
+    ]
 
 
 class _Crop(torch.autograd.Function):

@@ -127,8 +127,7 @@ class CFRSAM(PromptLearner):
             `pred_classes` and `scores` (the estimated IoU).
         """
         proposals = self.propose(images)
-        windows = self.encode_windows(images, [prompts_of(each) for each in proposals])
-        return self.find_nuclei(proposals, windows)
+        return self.find_nuclei(proposals, self.encode_windows(images, proposals))
 
     def find_nuclei(
         self, proposals: list[Instances], windows: Iterable[EncodedWindows]
@@ -142,15 +141,16 @@ class CFRSAM(PromptLearner):
         return kept
 
     def encode_windows(
-        self, images: list[Tensor], prompts: list[Tensor] | None = None
+        self, images: list[Tensor], proposals: list[Instances] | None = None
     ) -> Iterator[EncodedWindows]:
         """Cut images into windows and encode these, a batch at a time.
 
         Args:
             images: normalised, (3, H, W) each.
-            prompts: of each image, (P, 2) or (P, 4); windows without any are left out.
+            proposals: of each image; windows without any are left out.
         """
         sizes = [(image.shape[1], image.shape[2]) for image in images]
+        prompts = None if proposals is None else [prompts_of(each) for each in proposals]
         for windows in self.sliding_window.batches(sizes, prompts):
             cut = [images[i][:, y0:y1, x0:x1] for i, x0, y0, x1, y1 in windows]
             batch = ImageList.from_tensors(cut, self.backbone.size_divisibility).tensor

@@ -32,7 +32,7 @@ from cfrsam_d2.modeling.meta_arch.test_time_augmentation import (
     average_views,
     encode_views,
 )
-from cfrsam_d2.modeling.sliding_window import SlidingWindow, prompts_of_boxes
+from cfrsam_d2.modeling.sliding_window import SlidingWindow, box_prompts
 from cfrsam_d2.structures.masks import mask_boxes
 
 
@@ -60,7 +60,7 @@ def test_prompts_move_with_the_image():
         box = view.of_prompts(torch.tensor([[7.0, 3.0, 11.0, 17.0]]), 20, 30)
         turned = view.of_maps(masks)
         assert turned[0, point[1], point[0]]
-        assert torch.equal(box, prompts_of_boxes(mask_boxes(turned[1:])).float())
+        assert torch.equal(box, box_prompts(mask_boxes(turned[1:])).float())
 
 
 def test_a_network_without_orientation_gives_the_same_masks():
