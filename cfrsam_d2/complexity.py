@@ -39,7 +39,7 @@ STAGE2_PARTS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What a part costs.
+    """The cost of a part.
 
     Attributes:
         parameters: how many it has.

@@ -1,1 +1,1 @@
-"""What people look at: the report about finished runs, and the annotation page of one image."""
+"""Pages for people: a report about finished runs, and the annotation of one image."""

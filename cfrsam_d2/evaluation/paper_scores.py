@@ -87,7 +87,7 @@ TRAINABLE = {
 }
 
 # Table 12, both stages: parameters that train and all of them, in millions; multiply-adds in
-# billions; images a second. Of what image and how many nuclei, it does not say; section 4.3 names
+# billions; images per second. Of what image and how many nuclei, it does not say; section 4.3 names
 # an RTX 3090.
 EFFICIENCY = {
     "b": {"trainable": 63.4, "parameters": 153.1, "macs": 89.5, "images_per_second": 13},

@@ -120,7 +120,7 @@ BOXES = (
         (
             "prompts",
             "points (R, 2), their images (R,)",
-            "training: 25 nuclei an image at most",
+            "training: 25 nuclei per image at most",
             "evaluation: all, window by window",
         ),
     ),
@@ -190,7 +190,7 @@ ARROWS = (
     Arrow(((448, 852), (448, 896)), "at the size that the dataset dict states", (464, 884)),
     Arrow(((626, 919), (680, 919))),
 )
-LEGEND = (("trained in run 2", (728, 34)), ("frozen in run 2", (728, 58)))
+LEGEND = (("trained in stage 2", (728, 34)), ("frozen in stage 2", (728, 58)))
 
 
 def rectangle(x: int, y: int, width: int, height: int, kind: str) -> str:

@@ -140,7 +140,7 @@ def test_multiply_adds_of_what_takes_the_place_of_mala_and_bgmr() -> None:
     assert costs["stage2.encoder.adapters"].macs == 4 * cells * 2 * (48 * 64 + 64 * 48)
     mlp = costs["stage2.mask_head.refiner"]
     products = quarter * (64 * 256 + 256 * 256 + 256)
-    assert mlp.macs == mlp.macs_per_further_nucleus  # nothing of it is once an image
+    assert mlp.macs == mlp.macs_per_further_nucleus  # nothing of it is once per image
     assert mlp.macs == pytest.approx(products, rel=1e-2)  # up-sampling counts, too
 
 

@@ -1,4 +1,4 @@
-"""What can make one map of the encoder's levels, by the names of MODEL.MASK_HEAD.FUSION (Table 7).
+"""The fusions of the encoder's levels by the names of MODEL.MASK_HEAD.FUSION (Table 7).
 
 B images, C channels, h×w cells.
 """

@@ -32,7 +32,7 @@ FOREGROUND = 1  # SAM's label of a positive point
 
 @dataclass
 class ImageMaps:
-    """What is computed once per image, whatever its number of nuclei.
+    """The maps of images, computed once, whatever the number of nuclei.
 
     Attributes:
         frame_size: (H, W) of the images.
@@ -49,7 +49,7 @@ class ImageMaps:
 
 @dataclass
 class DecodedPrompts:
-    """What SAM's decoder says of R prompts.
+    """The output of SAM's decoder for R prompts.
 
     Attributes:
         logits: of the initial masks, (R, H/4, W/4).
@@ -67,7 +67,7 @@ class MaskPredictions:
     """Masks of R prompts.
 
     Attributes:
-        decoded: what the decoder says of them.
+        decoded: the decoder's output for them.
         logits: by name, each (R, H, W): "initial", and as far as the refiner gives them "refined"
             and "boundary".
     """
@@ -98,7 +98,7 @@ def mask_head_parts(
 class PointPromptedMaskHead(nn.Module):
     """One mask per prompt: a point, or a box (4.5.8)."""
 
-    # What is in BGMR's place, and its deep branch; None where nothing refines.
+    # BGMR or another refiner, and its deep branch; None where nothing refines.
     bgmr: Any
     deep_branch: Any
 
@@ -182,7 +182,7 @@ class PointPromptedMaskHead(nn.Module):
         return [*names, "loss_boundary"] if self.finds_boundaries else names
 
     def encode(self, images: Tensor, features: dict[str, Tensor]) -> ImageMaps:
-        """What the prompts of an image share.
+        """The maps that the prompts of an image share.
 
         Args:
             images: normalised, (B, 3, H, W), H and W multiples of 16.

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class HMFM(nn.Module):
-    """Sum encoder levels, each amplified a channel by its own gate (Eq. 6 to 8).
+    """Sum encoder levels, each amplified per channel by its own gate (Eq. 6 to 8).
 
     Args:
         channels: of every level.

@@ -1,4 +1,4 @@
-"""What stage 2 is trained with (paper 3.7, Eq. 15 and 16). R nuclei, H×W px."""
+"""The losses of stage 2 (paper 3.7, Eq. 15 and 16). R nuclei, H×W px."""
 
 import torch
 import torch.nn.functional as F

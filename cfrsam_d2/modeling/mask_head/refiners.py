@@ -1,4 +1,4 @@
-"""What can refine initial masks, by the names of MODEL.MASK_HEAD.REFINEMENT (Table 7).
+"""The refiners of initial masks by the names of MODEL.MASK_HEAD.REFINEMENT (Table 7).
 
 A refiner is called as `BGMR` is. Its `detail` makes what it needs of an image, and its `outputs`
 name the logits that it gives: "refined", and after that "boundary", if it finds boundaries.

@@ -36,7 +36,7 @@ from .test_time_augmentation import average_views, encode_views
 
 @dataclass
 class EncodedWindows:
-    """Windows of one size and what their prompts share.
+    """Windows of one size with the maps that their prompts share.
 
     Attributes:
         windows: where they lie.
@@ -160,7 +160,7 @@ class CFRSAM(PromptLearner):
                 yield EncodedWindows(windows, self.encode(batch))
 
     def encode(self, images: Tensor) -> ImageMaps:
-        """What the prompts of normalised images share; (n, 3, h, w), multiples of 16."""
+        """The maps that prompts share, of normalised images (n, 3, h, w), multiples of 16."""
         return self.mask_head.encode(images, self.backbone(images))
 
     def segment(

@@ -24,7 +24,7 @@ from .points import anchor_grid, sample_at_points, select_points
 
 
 class PointPredictions(NamedTuple):
-    """What the network says before matching or selection."""
+    """The output of the network, before matching or selection."""
 
     anchors: Tensor  # (B, A, 2) in px, row-major
     points: Tensor  # (B, A, 2) in px

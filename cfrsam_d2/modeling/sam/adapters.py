@@ -1,4 +1,4 @@
-"""What can adapt a block of SAM's encoder, by the names of MODEL.SAM.ADAPTER (Tables 7 and 8)."""
+"""The adapters of SAM's blocks by the names of MODEL.SAM.ADAPTER (Tables 7 and 8)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -89,7 +89,7 @@ class Attention(sam.Attention):
         return self.proj(attended.unflatten(2, read).permute(0, 2, 3, 1, 4).flatten(3))
 
     def _position_bias(self, q: Tensor, window: tuple[int, int]) -> Tensor:
-        """What relative positions add to the logits: (n, E, queries, keys)."""
+        """The part of relative positions in the logits: (n, E, queries, keys)."""
         height, width = q.shape[2:4]
         of_rows = sam.get_rel_pos(window[0], window[0], self.rel_pos_h)[:height]  # (h, w, d)
         of_columns = sam.get_rel_pos(window[1], window[1], self.rel_pos_w)[:width]

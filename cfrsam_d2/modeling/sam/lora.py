@@ -8,7 +8,7 @@ from torch import nn
 
 
 class LoRA(nn.Module):
-    """What is added to a projection to queries, keys and values: rank r for queries and values.
+    """An addition to the projection to queries, keys and values: rank r for queries and values.
 
     It starts as zero and is not scaled (their alpha is r).
 
