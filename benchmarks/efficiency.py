@@ -4,9 +4,9 @@
     python benchmarks/efficiency.py [--models b l h] [--devices cpu cuda] [--runs 3] [--json]
         [KEY VALUE …]
 
-Parameters, multiply-adds (at full frame, see cfrsam_d2/analysis.py), images a second (of a median
-run after a first one that does not count, one image at a time) and peak memory for a 256×256 image
-with 1, 25 and 100 nuclei. Weights are random and nuclei given (`given_nuclei.py`).
+Parameters, multiply-adds (at full frame, see cfrsam_d2/complexity.py), images per second (of a
+median run after a first one that does not count, one image at a time) and peak memory for a 256×256
+image with 1, 25 and 100 nuclei. Weights are random and prompts known (`known_prompts.py`).
 
 Each case runs in a process of its own. On a CPU, peak memory is all that the process ever held:
 Python and its libraries, weights, intermediate results. On CUDA, it is PyTorch's tensors alone.
@@ -14,20 +14,16 @@ Python and its libraries, weights, intermediate results. On CUDA, it is PyTorch'
 
 import argparse
 import json
-import resource
-import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-from given_nuclei import give_nuclei, random_image, random_model
+from known_prompts import give_prompts, random_image, random_model
+from processes import peak_memory, run_apart
 from tabulate import tabulate
 from timing import check_count, median_seconds
-from torch import nn
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
@@ -38,9 +34,10 @@ from cfrsam_d2.complexity import Cost, analyze_model
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.paper_scores import EFFICIENCY
+from cfrsam_d2.modeling.meta_arch import CFRSAM
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-NUCLEI = (1, 25, 100)  # squares: they lie on a grid
+NUCLEI = (1, 25, 100)
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Measurement:
     """
     Attributes:
         hardware: what it ran on.
-        seconds: an image.
+        seconds: per image.
         peak_memory: bytes.
     """
 
@@ -80,10 +77,10 @@ class Measurement:
     peak_memory: int
 
 
-def build(case: Case) -> nn.Module:
-    """The model with random weights, to which the nuclei of the image are known."""
+def build(case: Case) -> CFRSAM:
+    """The model with random weights, to which the prompts of the image are known."""
     model = random_model(case.config())
-    give_nuclei(model, case.nuclei)
+    give_prompts(model, case.nuclei)
     return model
 
 
@@ -102,16 +99,8 @@ def measure(case: Case) -> Measurement:
     if case.device == "cuda":
         hardware, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
     else:
-        hardware = f"CPU, threads: {torch.get_num_threads()}"
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak *= 1 if sys.platform == "darwin" else 1024  # KiB on Linux
+        hardware, peak = f"CPU, threads: {torch.get_num_threads()}", peak_memory()
     return Measurement(hardware, seconds, peak)
-
-
-def measure_apart(case: Case) -> Measurement:
-    """`measure` in a process of its own, whose peak memory is that of this case alone."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, case).result()
 
 
 def report(case: Case, measured: Measurement, cost: Cost) -> dict[str, Any]:
@@ -158,7 +147,7 @@ def as_table(results: list[dict[str, Any]]) -> str:
         for each in results
     ]
     headers = ("", "nuclei", "trainable\n(M)", "total\n(M)", "multiply-adds\n(G)")
-    headers += ("images\na second", "peak memory\n(GB)")
+    headers += ("images\nper second", "peak memory\n(GB)")
     return tabulate(rows, headers, floatfmt=("", "", ".1f", ".1f", ".1f", ".3g", ".2f"))
 
 
@@ -183,8 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for device in args.devices
         for nuclei in NUCLEI
     ]
-    measured = [measure_apart(case) for case in cases]
-    # Only now: the peak of a process begins with that of the process that starts it.
+    measured = [run_apart(measure, case) for case in cases]
+    # Only now: counting takes memory, with which the peaks of further processes would begin.
     of_model = {case.model: case for case in cases}
     costs = {model: analyze_model(each.config())["total"] for model, each in of_model.items()}
     results = [report(*each, costs[each[0].model]) for each in zip(cases, measured, strict=True)]

@@ -1,29 +1,29 @@
 #!/usr/bin/env python
-"""The whole of CFR-SAM beside its plain formulation: same weights, same run, medians, ratios.
+"""The whole of CFR-SAM beside its plain form: same weights, same run, medians, ratios.
 
     python benchmarks/inference.py [--models b h] [--runs 5] [--json]
 
 Both stages on one image of 256×256 px with 25 nuclei, a training step of it, and the peak memory of
-100 nuclei; weights are random and nuclei given (`given_nuclei.py`). How much the masks of crops
-differ from those of the full frame is measured with the quick start's trained model, in
+100 nuclei; weights are random and prompts known (`known_prompts.py`). Plain is what was published:
+modules in plain form, nuclei refined at full frame, all prompts at once. How much the masks of
+crops differ from those of the full frame is measured with the quick start's trained model, in
 output/quickstart/ (`make quickstart`). All of it takes about half an hour on two cores.
 """
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
-from given_nuclei import discs, give_nuclei, random_image, random_model, spread_points
-from plain import plain
+from known_prompts import discs, give_prompts, random_image, random_model, spread_points
+from processes import peak_memory, run_apart
 from tabulate import tabulate
 from timing import check_count, median_seconds
-from torch import Tensor, nn
+from torch import Tensor
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
@@ -36,6 +36,8 @@ from cfrsam_d2.complexity import IMAGE_SIZE
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import exits_on_user_error
+from cfrsam_d2.modeling.meta_arch import CFRSAM
+from cfrsam_d2.modeling.plain import plain_form
 from cfrsam_d2.modeling.precision import FLOAT32, Precision
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +46,16 @@ TRAINED = "configs/quickstart/cfrsam.yaml"
 EXACT_CROPS = ["MODEL.MASK_HEAD.CROP_SIZES", "[64, 80, 96]", "MODEL.MASK_HEAD.CROP_HALO", "24"]
 MIXED = Precision(mixed_in_training=True, mixed_in_inference=True)
 NUCLEI, NUCLEI_OF_MEMORY = 25, 100
+ALL_AT_ONCE = 10**6  # prompts per chunk
+
+
+@contextmanager
+def plain(model: CFRSAM) -> Iterator[None]:
+    """A context in which a model computes as it was published."""
+    head = model.mask_head
+    at_once = patch.object(head, "prompts_per_chunk", ALL_AT_ONCE)
+    with plain_form(model), patch.object(head, "crop_sizes", []), at_once:
+        yield
 
 
 def config(name: str) -> CfgNode:
@@ -52,14 +64,14 @@ def config(name: str) -> CfgNode:
     return load_config(str(ROOT / "configs" / f"cfrsam_{name}.yaml"), overrides)
 
 
-def inference_of(name: str, count: int) -> tuple[nn.Module, Callable[[], object]]:
+def inference_of(name: str, count: int) -> tuple[CFRSAM, Callable[[], object]]:
     """A model, and what it does to find the nuclei of an image."""
     model, image = random_model(config(name)), random_image()
-    give_nuclei(model, count)
+    give_prompts(model, count)
     return model, torch.no_grad()(lambda: model([{"image": image}]))
 
 
-def training_step_of(name: str, count: int) -> tuple[nn.Module, Callable[[], object]]:
+def training_step_of(name: str, count: int) -> tuple[CFRSAM, Callable[[], object]]:
     """A model, and a step of its training but for the optimiser."""
     model, points = random_model(config(name)).train(), spread_points(count)
     gt = Instances((IMAGE_SIZE, IMAGE_SIZE), gt_points=points, gt_masks=BitMasks(discs(points)))
@@ -72,8 +84,8 @@ def training_step_of(name: str, count: int) -> tuple[nn.Module, Callable[[], obj
     return model, step
 
 
-def compare(model: nn.Module, work: Callable[[], object], runs: int) -> list[float]:
-    """Seconds of the plain formulation, of the project's own, and of this in bfloat16."""
+def compare(model: CFRSAM, work: Callable[[], object], runs: int) -> list[float]:
+    """Seconds of the plain form, of the project's own, and of this in bfloat16."""
     with plain(model):
         seconds = [median_seconds(work, runs)]
     for model.precision in (FLOAT32, MIXED):
@@ -81,17 +93,15 @@ def compare(model: nn.Module, work: Callable[[], object], runs: int) -> list[flo
     return seconds
 
 
-def peak_memory(formulation: str) -> float:
-    """GB that a process of its own took to infer 100 nuclei with ViT-B, the model included."""
-    command = [sys.executable, __file__, "--memory-of", formulation]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def measure_memory(formulation: str) -> None:
+def memory(*, is_plain: bool) -> float:
+    """GB that this process took to infer 100 nuclei with ViT-B, the model included."""
     model, work = inference_of("b", NUCLEI_OF_MEMORY)
-    with plain(model) if formulation == "plain" else nullcontext():
+    if is_plain:
+        with plain(model):
+            work()
+    else:
         work()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    return peak_memory() / 2**30
 
 
 class TrainedMasks:
@@ -125,9 +135,9 @@ class TrainedMasks:
             (MIXED, self.crop_sizes),
         ):
             with precision.context(image.device, training=False):
-                maps = head.encode(image, self.model.backbone(image))
+                maps = self.model.encode(image)
                 predictions = head.predict(maps, points, torch.zeros(len(points)).long())
-            yield predictions.refined_logits > 0
+            yield predictions.logits["refined"] > 0
 
 
 def iou(masks: Tensor, others: Tensor) -> Tensor:
@@ -139,7 +149,7 @@ def iou(masks: Tensor, others: Tensor) -> Tensor:
 def report(models: list[str], runs: int, *, as_json: bool) -> None:
     trained = TrainedMasks()  # now: what is missing should not be missed after half an hour
     # First: the peak of a process begins with that of the process that starts it.
-    plain_gb, own_gb = peak_memory("plain"), peak_memory("own")
+    plain_gb, own_gb = (run_apart(memory, is_plain=each) for each in (True, False))
     rows = [(f"memory, {NUCLEI_OF_MEMORY} nuclei, GB", plain_gb, own_gb, plain_gb / own_gb)]
     figures = {"memory_ratio_100": own_gb / plain_gb}
     works = [(f"speedup_{name}", f"ViT-{name.upper()}, s", inference_of, name) for name in models]
@@ -173,11 +183,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=("b", "h"), default=["b", "h"])
     parser.add_argument("--runs", type=int, default=5, help="of which medians are taken")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--memory-of", choices=("plain", "own"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.memory_of:
-        measure_memory(args.memory_of)
-        return
     check_count("--runs", args.runs)
     report(args.models, args.runs, as_json=args.json)
 

@@ -3,9 +3,9 @@
 
     python benchmarks/scaling.py [--runs 3] [--plot FILE.svg] [KEY VALUE …]
 
-ViT-B with random weights and given nuclei of 20 px (`given_nuclei.py`): 9 to 400 of them on 256×256
-px, and images of 256 to 2,048 px with 25 on each 256×256 px. Medians, with the straight line that
-fits them best.
+ViT-B with random weights and known prompts of nuclei of 20 px (`known_prompts.py`): 9 to 400 of
+them on 256×256 px, and images of 256 to 2,048 px with 25 on each 256×256 px. Medians, with the
+straight line that fits them best.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from given_nuclei import give_nuclei, random_image, random_model
+from known_prompts import give_prompts, random_image, random_model
 from matplotlib.figure import Figure
 from tabulate import tabulate
 from timing import check_count, median_seconds
@@ -31,7 +31,7 @@ from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.files import write_bytes
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "cfrsam_b.yaml"
-NUCLEI = (9, 25, 49, 100, 196, 289, 400)  # squares: they lie on a grid
+NUCLEI = (9, 25, 49, 100, 196, 289, 400)
 SIZES = (256, 512, 1024, 1536, 2048)  # px
 
 
@@ -63,7 +63,7 @@ class Series:
 def seconds(overrides: list[str], count: int, size: int, runs: int) -> float:
     """Of both stages on one image of size×size px with `count` nuclei."""
     model = random_model(load_config(str(CONFIG), overrides))
-    give_nuclei(model, count, size)
+    give_prompts(model, count, size)
     image = random_image(size)
     return median_seconds(lambda: model([{"image": image}]), runs)
 
@@ -89,7 +89,7 @@ def plot(series: list[Series]) -> Figure:
         x = np.linspace(0, max(each.x), 2)
         axes.plot(x, np.polyval(each.line(), x), color=line_color, label="straight line")
         axes.plot(each.x, each.seconds, "o", color=point_color, label="measured")
-        axes.set(xlabel=each.quantity, ylabel="seconds an image", xlim=0, ylim=0)
+        axes.set(xlabel=each.quantity, ylabel="seconds per image", xlim=0, ylim=0)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     return figure
@@ -103,7 +103,7 @@ def report(series: list[Series]) -> str:
         table = tabulate(rows, headers, floatfmt=(".4g", ".2f", ".2f"))
         slope, start = each.line()
         deviation = f"off the line by at most {100 * each.deviation():.1f} % of the longest time"
-        texts.append(f"{table}\n{start:.2f} s + {slope:.4f} s a unit, {deviation}")
+        texts.append(f"{table}\n{start:.2f} s + {slope:.4f} s per unit, {deviation}")
     return "\n\n".join(texts)
 
 

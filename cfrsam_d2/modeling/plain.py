@@ -15,13 +15,12 @@ from torch import nn
 @contextmanager
 def plain_form(model: nn.Module) -> Iterator[None]:
     """A context in which all modules of a model, or of a part of it, compute in plain form."""
-    before: dict[Any, bool] = {
-        module: module.fast for module in model.modules() if hasattr(module, "fast")
-    }
-    for module in before:
+    modules: list[Any] = [module for module in model.modules() if hasattr(module, "fast")]
+    before = [module.fast for module in modules]
+    for module in modules:
         module.fast = False
     try:
         yield
     finally:
-        for module, fast in before.items():
+        for module, fast in zip(modules, before, strict=True):
             module.fast = fast

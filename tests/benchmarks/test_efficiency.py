@@ -7,8 +7,9 @@ import torch
 from tiny_config import TINY
 
 from benchmarks import efficiency
-from benchmarks.efficiency import Case, Measurement
-from benchmarks.given_nuclei import spread_points
+from benchmarks.efficiency import Case, Measurement, measure
+from benchmarks.known_prompts import spread_points
+from benchmarks.processes import run_apart
 from cfrsam_d2.evaluation.paper_scores import EFFICIENCY
 
 
@@ -16,7 +17,7 @@ def case(nuclei: int) -> Case:
     return Case("b", "cpu", nuclei, runs=1, overrides=TINY)
 
 
-def test_the_model_segments_the_given_points_in_their_crops() -> None:
+def test_the_model_segments_the_known_prompts_in_their_crops() -> None:
     model = efficiency.build(case(25))
     learner_runs = []
     model.proposal_generator.neck.register_forward_hook(lambda *_: learner_runs.append(1))
@@ -33,7 +34,7 @@ def test_the_model_segments_the_given_points_in_their_crops() -> None:
 
 
 def test_a_process_of_its_own_measures() -> None:
-    measured = efficiency.measure_apart(case(1))
+    measured = run_apart(measure, case(1))
     assert measured.hardware.startswith("CPU, threads: ")
     assert measured.seconds > 0
     assert 1e8 < measured.peak_memory < 1e10  # bytes: PyTorch alone takes some hundred MB
@@ -43,7 +44,7 @@ def test_a_process_of_its_own_measures() -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measurements that are known beforehand: half a second, and 1 GB a nucleus."""
     monkeypatch.setattr(
-        efficiency, "measure_apart", lambda case: Measurement("CPU", 0.5, case.nuclei * 10**9)
+        efficiency, "run_apart", lambda work, case: Measurement("CPU", 0.5, case.nuclei * 10**9)
     )
 
 
@@ -86,22 +87,16 @@ def test_table() -> None:
     assert second == ["ViT-H,", "paper", "74.2", "650.5", "299.7", "7"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_bad_arguments_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for arguments, message in [
         (["--runs", "0"], "--runs is 0: give 1 or more"),
         (["--models", "x"], "invalid choice: 'x'"),
         (["--models", "b", "--devices", "cuda"], "--devices has cuda, but there is none"),
-    ],
-)
-def test_bad_arguments_are_refused(
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit) as stop:
-        efficiency.main(arguments)
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+    ]:
+        with pytest.raises(SystemExit) as stop:
+            efficiency.main(arguments)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err

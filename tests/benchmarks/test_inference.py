@@ -1,15 +1,14 @@
-"""The speed benchmark on a tiny model: what is timed beside what."""
+"""The speed benchmark on a tiny model: what it times and measures beside what."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-from cfrsam_d2.published import JointBGFF
 from detectron2.config import CfgNode
 from tiny_config import TINY
 
 from benchmarks import inference
-from benchmarks.inference import compare, inference_of, iou, training_step_of
+from benchmarks.inference import compare, inference_of, iou, memory, training_step_of
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +25,25 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("work_of", [inference_of, training_step_of])
 def test_plain_then_ours_then_bfloat16(work_of: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And all of them refine the nuclei that are given."""
-    model, work = work_of("b", 4)
-    seen = []
-    model.mask_head.bgmr.bgff.fuse.register_forward_hook(
+    """And all of them refine the nucleus that is known."""
+    model, work = work_of("b", 1)
+    bgmr, seen = model.mask_head.bgmr, []
+    bgmr.bgff.fuse.register_forward_hook(
         lambda module, args, output: seen.append(
-            (type(model.mask_head.bgmr.bgff), len(output), output.shape[-1], output.dtype)
+            (bgmr.bgff.deform.fast, len(output), output.shape[-1], output.dtype)
         )
     )
     monkeypatch.setattr(inference, "median_seconds", lambda work, runs: (work(), float(runs))[1])
     assert compare(model, work, 3) == [3.0, 3.0, 3.0]
-    own = type(model.mask_head.bgmr.bgff)
-    assert [each[:3] for each in seen] == [(JointBGFF, 4, 256), (own, 4, 32), (own, 4, 32)]
+    assert [each[:3] for each in seen] == [(False, 1, 256), (True, 1, 32), (True, 1, 32)]
     assert [each[3] for each in seen[:2]] == [torch.float32] * 2
+
+
+def test_memory_of_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here of one process, whose peak does not fall."""
+    monkeypatch.setattr(inference, "NUCLEI_OF_MEMORY", 4)
+    own, plain = memory(is_plain=False), memory(is_plain=True)
+    assert 0.1 < own <= plain < 10
 
 
 def test_iou_of_masks() -> None:

@@ -37,5 +37,5 @@ def test_report_and_plot(
     monkeypatch.setattr("sys.argv", ["scaling.py", "--plot", str(path)])
     scaling.main()
     printed = capsys.readouterr().out
-    assert "1.00 s + 0.0200 s a unit, off the line by at most 0.0 %" in printed
+    assert "1.00 s + 0.0200 s per unit, off the line by at most 0.0 %" in printed
     assert path.read_text().startswith("<?xml")

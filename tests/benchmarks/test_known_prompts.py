@@ -1,11 +1,11 @@
-"""The nuclei that benchmarks give to models."""
+"""The prompts and nuclei that benchmarks let models know."""
 
 import math
 
 import pytest
 import torch
 
-from benchmarks.given_nuclei import discs, spread_points
+from benchmarks.known_prompts import discs, spread_points
 
 
 def test_points_lie_on_a_grid_over_the_image() -> None:
@@ -17,6 +17,7 @@ def test_points_lie_on_a_grid_over_the_image() -> None:
     ]
     assert points.min() == pytest.approx(256 - points.max().item())
     assert torch.equal(spread_points(25, 512), 2 * points)
+    assert torch.equal(spread_points(22), points[:22])  # the last column is not full
 
 
 def test_discs_are_of_20_px_and_apart() -> None:
@@ -28,3 +29,4 @@ def test_discs_are_of_20_px_and_apart() -> None:
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (91, 109, 21, 39)
     assert masks[1].sum() < masks[0].sum()
     assert discs(spread_points(100)).sum(dim=0).max() == 1
+    assert torch.equal(discs(points, 120, 50), masks[:, :120, :50])
