@@ -21,7 +21,7 @@ NUCLEI, IN_CHANNELS, OUT_CHANNELS, SIDE, RUNS = 25, 48, 16, 64, 5
 
 
 def by_torchvision(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
-    return deform_conv2d(x, offset, weight, padding=1, mask=mask)
+    return deform_conv2d(x, offset, weight, padding=(1, 1), mask=mask)
 
 
 def row(name: str, *works: Callable[[], object]) -> list[str | float]:

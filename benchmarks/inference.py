@@ -78,7 +78,7 @@ def training_step_of(name: str, count: int) -> tuple[CFRSAM, Callable[[], object
     image = {"image": random_image(), "instances": gt}
 
     def step() -> None:
-        sum(model([image]).values()).backward()
+        torch.stack([*model([image]).values()]).sum().backward()
         model.zero_grad()
 
     return model, step
@@ -113,7 +113,7 @@ class TrainedMasks:
             UserError: the quick start has not been made.
         """
         cfg = load_config(str(ROOT / TRAINED), ["MODEL.DEVICE", "cpu", *EXACT_CROPS])
-        self.model = build_trained_model(cfg)
+        self.model: CFRSAM = build_trained_model(cfg)
         self.read = NucleusMapper(cfg, is_train=False)
         self.records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
         self.crop_sizes = cfg.MODEL.MASK_HEAD.CROP_SIZES
@@ -150,7 +150,9 @@ def report(models: list[str], runs: int, *, as_json: bool) -> None:
     trained = TrainedMasks()  # now: what is missing should not be missed after half an hour
     # First: the peak of a process begins with that of the process that starts it.
     plain_gb, own_gb = (run_apart(memory, is_plain=each) for each in (True, False))
-    rows = [(f"memory, {NUCLEI_OF_MEMORY} nuclei, GB", plain_gb, own_gb, plain_gb / own_gb)]
+    rows: list[tuple] = [
+        (f"memory, {NUCLEI_OF_MEMORY} nuclei, GB", plain_gb, own_gb, plain_gb / own_gb)
+    ]
     figures = {"memory_ratio_100": own_gb / plain_gb}
     works = [(f"speedup_{name}", f"ViT-{name.upper()}, s", inference_of, name) for name in models]
     works.append(("train_step_speedup_b", "training step of ViT-B, s", training_step_of, "b"))

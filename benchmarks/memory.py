@@ -85,7 +85,8 @@ def growth(measured: Sequence[Measurement]) -> Growth:
     quantities = np.array([(1, each.nuclei / 1e3, each.size**2 / 1e6) for each in measured])
     peaks = np.array([each.peak_memory / 1e6 for each in measured])
     fit = np.linalg.lstsq(quantities, peaks)[0]
-    return Growth(*map(float, fit), float(np.abs(quantities @ fit - peaks).max()))
+    process, of_nuclei, of_area = fit.tolist()
+    return Growth(process, of_nuclei, of_area, float(np.abs(quantities @ fit - peaks).max()))
 
 
 def as_text(measured: Sequence[Measurement]) -> str:
