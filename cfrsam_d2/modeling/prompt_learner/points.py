@@ -68,7 +68,8 @@ def select_points(
         mask_logits: (H, W) logits of the foreground, H×W at least `image_size`.
         image_size: height and width of the image without padding, in px.
         suppression_radius: px.
-        keep_on_mask_only: drop points whose nearest pixel has a mask logit of 0 or less.
+        keep_on_mask_only: drop points in whose pixel, coordinates cut off, the mask logit is 0 or
+            less.
 
     Returns:
         Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1,
@@ -80,7 +81,7 @@ def select_points(
     points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
     keep = classes != logits.shape[-1] - 1
     if keep_on_mask_only:
-        x, y = points.round().long().unbind(dim=-1)
+        x, y = points.long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0
     kept = keep.nonzero().squeeze(1)
     kept = kept[suppress_within_radius(points[kept], scores[kept], suppression_radius)]
