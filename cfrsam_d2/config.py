@@ -76,7 +76,8 @@ def _add_data_keys(cfg: CN) -> None:
 def _add_prompt_learner_keys(cfg: CN) -> None:
     node = cfg.MODEL.PROMPT_LEARNER = CN()
     node.NUM_CLASSES = 5
-    node.BACKBONE = "convnext_small"  # a ConvNeXt of timm
+    # A ConvNeXt of timm; behind the point, which weights of it (ConvNeXt's authors', ImageNet-1k).
+    node.BACKBONE = "convnext_small.fb_in1k"
     node.DEPTHS = []  # blocks of each of its four levels; empty: timm's own
     node.DIMS = []  # channels of each level; empty: timm's own
     node.PRETRAINED = True  # its training starts from ImageNet weights, through timm
