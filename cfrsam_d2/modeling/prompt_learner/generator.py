@@ -38,7 +38,7 @@ class FeaturePyramid(nn.Module):
     """A feature pyramid without norms or activations, output on its finest levels only.
 
     All maps feed the top-down path, whose maps need not halve exactly: a coarse map is enlarged
-    (nearest) to the size of the next finer one.
+    (nearest) to the size of the next finer one. Weights start as those of mmcv's ConvModule.
     """
 
     def __init__(self, *, in_channels: Sequence[int], out_channels: int, num_outputs: int) -> None:
@@ -57,7 +57,7 @@ class FeaturePyramid(nn.Module):
             for _ in range(num_outputs)
         )
         for conv in [*self.lateral_convs, *self.output_convs]:
-            weight_init.c2_xavier_fill(conv)
+            weight_init.c2_msra_fill(conv)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (B, Cᵢ, hᵢ, wᵢ), finest first, to the finest `num_outputs` levels (B, C, hᵢ, wᵢ)."""
