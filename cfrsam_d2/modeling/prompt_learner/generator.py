@@ -20,6 +20,7 @@ from ...errors import UserError
 from .backbone import build_convnext
 from .losses import average_over_ranks, classification_loss, mask_loss, regression_loss
 from .matcher import match_points
+from .padding import reflect_pad
 from .points import anchor_grid, sample_at_points, select_points
 
 
@@ -186,7 +187,7 @@ class CentroidProposalGenerator(nn.Module):
         """Losses in training, proposals in evaluation.
 
         Args:
-            images: normalised images of any sizes, padded at bottom right.
+            images: normalised images of any sizes; its padding is replaced by mirrored pixels.
             features: not used.
             gt_instances: in training, `gt_points`, `gt_classes` and `gt_masks` of each image.
 
@@ -194,19 +195,23 @@ class CentroidProposalGenerator(nn.Module):
             No proposals and the losses `loss_point_cls`, `loss_point_reg`, `loss_point_mask`, or
             the proposals of each image (see `select_points`) and no losses.
         """
-        predictions = self.predict(self._pad(images.tensor))
+        predictions = self.predict(self._pad(images))
         if self.training:
             assert gt_instances is not None, "training needs the ground truth"
             return [], self.losses(predictions, gt_instances, self.match(predictions, gt_instances))
         return self.inference(predictions, images.image_sizes), {}
 
-    def _pad(self, images: Tensor) -> Tensor:
-        """Pad (B, 3, H, W) with zeros to whole anchor cells, and to a cell of the coarsest map."""
+    def _pad(self, images: ImageList) -> Tensor:
+        """Mirror each image at bottom right, to whole anchor cells and a cell of the coarsest map.
+
+        Returns:
+            (B, 3, H, W), with H×W of the largest.
+        """
         height, width = (
             max(math.ceil(side / self.anchor_stride) * self.anchor_stride, self.strides[-1])
-            for side in images.shape[-2:]
+            for side in images.tensor.shape[-2:]
         )
-        return F.pad(images, (0, width - images.shape[-1], 0, height - images.shape[-2]))
+        return torch.stack([reflect_pad(images[i], height, width) for i in range(len(images))])
 
     def predict(self, images: Tensor) -> PointPredictions:
         """The network itself, on normalised images (B, 3, H, W) of at least 32 px a side."""
@@ -277,8 +282,8 @@ class CentroidProposalGenerator(nn.Module):
             target_classes[i, pred_index] = gt.gt_classes[gt_index]
             matched_points.append(points[i, pred_index])
             matched_gt_points.append(gt.gt_points[gt_index])
-            height, width = gt.image_size
-            target_masks[i, :height, :width] = gt.gt_masks.tensor.any(dim=0)
+            foreground = gt.gt_masks.tensor.any(dim=0)
+            target_masks[i] = reflect_pad(foreground, *target_masks.shape[1:])
         num_nuclei = average_over_ranks(sum(map(len, gt_instances)), points.device)
         return {
             "loss_point_cls": classification_loss(
