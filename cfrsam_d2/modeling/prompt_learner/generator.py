@@ -5,6 +5,7 @@ B images, H×W px, gh×gw = A anchors, K classes, C channels, L pyramid levels, 
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +17,13 @@ from detectron2.structures import ImageList, Instances
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
+from ...config import choose
 from ...errors import UserError
 from .backbone import build_convnext
 from .losses import average_over_ranks, classification_loss, mask_loss, regression_loss
 from .matcher import match_points
 from .padding import reflect_pad
-from .points import anchor_grid, sample_at_points, select_points
+from .points import anchor_grid, enlarge_mask, sample_at_points, select_points
 
 
 class PointPredictions(NamedTuple):
@@ -116,6 +118,7 @@ class CentroidProposalGenerator(nn.Module):
         regression_weight: float = 5e-3,
         suppression_radius: float = 3.0,
         keep_on_mask_only: bool = False,
+        centred_sampling: bool = False,
     ) -> None:
         """
         Args:
@@ -129,6 +132,8 @@ class CentroidProposalGenerator(nn.Module):
             regression_weight: λ of the regression loss.
             suppression_radius: px within which the best of several points stays.
             keep_on_mask_only: drop points off the auxiliary mask.
+            centred_sampling: what is found somewhere does not depend on the image's size; not as
+                published, see `sample_at_points`.
 
         Raises:
             UserError: the backbone has fewer than `num_levels` levels.
@@ -161,6 +166,7 @@ class CentroidProposalGenerator(nn.Module):
         self.regression_weight = regression_weight
         self.suppression_radius = suppression_radius
         self.keep_on_mask_only = keep_on_mask_only
+        self.centred_sampling = centred_sampling
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec] | None) -> dict[str, Any]:
@@ -176,6 +182,11 @@ class CentroidProposalGenerator(nn.Module):
             "regression_weight": node.REGRESSION_WEIGHT,
             "suppression_radius": node.SUPPRESSION_RADIUS,
             "keep_on_mask_only": node.KEEP_ON_MASK_ONLY,
+            "centred_sampling": choose(
+                {"published": False, "centred": True},
+                node.SAMPLING,
+                "MODEL.PROMPT_LEARNER.SAMPLING",
+            ),
         }
 
     def forward(
@@ -216,16 +227,17 @@ class CentroidProposalGenerator(nn.Module):
     def predict(self, images: Tensor) -> PointPredictions:
         """The network itself, on normalised images (B, 3, H, W) of at least 32 px a side."""
         height, width = images.shape[-2:]
+        sample = partial(sample_at_points, centred=self.centred_sampling)
         maps = self.backbone(images)
         levels = self.neck(maps)
 
         anchors = anchor_grid(height, width, self.anchor_stride, images.device)  # (gh, gw, 2)
         anchors = anchors.expand(len(images), -1, -1, -1)  # (B, gh, gw, 2)
-        finest = sample_at_points(levels[0], anchors, self.strides[0])  # (B, C, gh, gw)
+        finest = sample(levels[0], anchors, self.strides[0])  # (B, C, gh, gw)
         moved = anchors + self.offset_head(finest.permute(0, 2, 3, 1))  # (B, gh, gw, 2)
 
         samples = [
-            sample_at_points(level, moved, stride)
+            sample(level, moved, stride)
             for level, stride in zip(levels, self.strides, strict=False)
         ]
         descriptor = self.descriptor(torch.cat(samples, dim=1))  # (B, C, gh, gw)
@@ -234,8 +246,8 @@ class CentroidProposalGenerator(nn.Module):
         logits = self.classification_head(descriptor)
 
         mask_logits = self.mask_head(self.mask_neck(maps)[0])  # (B, 1, H/4 + 2, W/4 + 2)
-        mask_logits = F.interpolate(
-            mask_logits, size=(height, width), mode="bilinear", align_corners=True
+        mask_logits = enlarge_mask(
+            mask_logits, (height, width), self.strides[0], centred=self.centred_sampling
         )
         return PointPredictions(
             anchors=anchors.flatten(1, 2),

@@ -30,13 +30,17 @@ def anchor_grid(height: int, width: int, stride: int, device: torch.device | Non
     return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
 
 
-def sample_at_points(feature: Tensor, points: Tensor, stride: int) -> Tensor:
+def sample_at_points(
+    feature: Tensor, points: Tensor, stride: int, *, centred: bool = False
+) -> Tensor:
     """Sample a map bilinearly at image points; outside of the map there are zeros.
 
     Args:
         feature: (B, C, h, w) map.
         points: (B, gh, gw, 2) points (x, y) in px of the image.
         stride: px of the image to a cell of the map.
+        centred: sample everywhere as published for the image's middle, at cell p/stride - 1/2; by
+            default, as published, at (p/stride)·(1 - 1/w), which depends on the image's width.
 
     Returns:
         (B, C, gh, gw) samples.
@@ -44,7 +48,30 @@ def sample_at_points(feature: Tensor, points: Tensor, stride: int) -> Tensor:
     height, width = feature.shape[-2:]
     size = points.new_tensor([width * stride, height * stride])
     grid = 2 * points / size - 1
-    return F.grid_sample(feature.to(grid.dtype), grid, padding_mode="zeros", align_corners=True)
+    return F.grid_sample(
+        feature.to(grid.dtype), grid, padding_mode="zeros", align_corners=not centred
+    )
+
+
+def enlarge_mask(
+    logits: Tensor, size: tuple[int, int], stride: int, *, centred: bool = False
+) -> Tensor:
+    """Bring the auxiliary mask to the size of its image, bilinearly.
+
+    Args:
+        logits: (B, 1, h + 2, w + 2), a map with a cell more at each side.
+        size: H, W of the image in px.
+        stride: px of the image to a cell of the map.
+        centred: see `sample_at_points`; by default the outermost cells lie on the image's outermost
+            pixels.
+
+    Returns:
+        (B, 1, H, W).
+    """
+    if not centred:
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+    logits = F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)
+    return logits[..., stride : stride + size[0], stride : stride + size[1]]
 
 
 @torch.no_grad()
