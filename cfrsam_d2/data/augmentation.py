@@ -1,9 +1,12 @@
 """The two published augmentation strategies, and the plain random crop.
 
-Each is an albumentations `Compose` for `image` (uint8 RGB) and `mask` (label maps, int32).
-Geometric steps move both, label maps by nearest neighbour; the others change the image alone. Area
-that a step uncovers is black and belongs to no nucleus, as in the published code.
+Each is an albumentations `Compose` for `image` (uint8 RGB), `mask` (label maps, int32) and
+`keypoints` (points of nuclei). Geometric steps move all three, label maps by nearest neighbour; the
+others change the image alone. Points that a step moves out of the image are dropped. Area that a
+step uncovers is black and belongs to no nucleus, as in the published code.
 """
+
+from collections.abc import Sequence
 
 import albumentations as A
 import cv2
@@ -40,13 +43,18 @@ def build_augmentation(name: str, crop_size: int) -> A.Compose:
     return augmentation(crop_size)
 
 
+def compose(steps: Sequence[A.BasicTransform]) -> A.Compose:
+    """Join steps into one for images, label maps and points."""
+    return A.Compose(steps or [A.NoOp()], keypoint_params=A.KeypointParams("xy"))
+
+
 def no_augmentation(crop_size: int) -> A.Compose:
     """Only the random crop.
 
     Args:
         crop_size: side of the crop in px; 0 keeps images whole.
     """
-    return A.Compose(_random_crop(crop_size))
+    return compose(_random_crop(crop_size))
 
 
 def prompt_learner_augmentation(crop_size: int) -> A.Compose:
@@ -56,7 +64,7 @@ def prompt_learner_augmentation(crop_size: int) -> A.Compose:
         crop_size: side of the random crop that comes first, in px; 0 keeps images whole.
     """
     shift = {"x": (-0.3, 0.3), "y": (-0.3, 0.3)}  # of the image's width and height
-    return A.Compose(
+    return compose(
         [
             *_random_crop(crop_size),
             A.RandomGridShuffle(grid=(4, 4), p=0.5),
@@ -81,7 +89,7 @@ def sam_augmentation(crop_size: int) -> A.Compose:
             random sized crop and the elastic step are measured by it.
     """
     corner_shift = 15 / 256 * crop_size
-    return A.Compose(
+    return compose(
         [
             *_random_crop(crop_size),
             A.RandomRotate90(p=0.5),

@@ -95,6 +95,11 @@ def auxiliary_mask_head(dim: int) -> nn.Sequential:
     )
 
 
+def is_located(gt_instances: Instances) -> Tensor:
+    """Which nuclei of an image have their point in it, (N,) bool."""
+    return gt_instances.gt_points.isfinite().all(dim=1)
+
+
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class CentroidProposalGenerator(nn.Module):
     """Finds nuclei as points: anchors move onto centroids and are classified.
@@ -200,7 +205,8 @@ class CentroidProposalGenerator(nn.Module):
         Args:
             images: normalised images of any sizes; its padding is replaced by mirrored pixels.
             features: not used.
-            gt_instances: in training, `gt_points`, `gt_classes` and `gt_masks` of each image.
+            gt_instances: in training, `gt_points`, `gt_classes` and `gt_masks` of each image. A
+                nucleus whose point is NaN, out of the image, is only a part of the auxiliary mask.
 
         Returns:
             No proposals and the losses `loss_point_cls`, `loss_point_reg`, `loss_point_mask`, or
@@ -262,18 +268,24 @@ class CentroidProposalGenerator(nn.Module):
         self, predictions: PointPredictions, gt_instances: list[Instances]
     ) -> list[tuple[Tensor, Tensor]]:
         """The matched anchors of each image and their nuclei, see `match_points`."""
-        return [
-            match_points(
+        matches = []
+        for points, logits, gt in zip(
+            predictions.points, predictions.logits, gt_instances, strict=True
+        ):
+            located = is_located(gt).nonzero().squeeze(1)
+            pred_index, gt_index = match_points(
                 points,
                 logits,
-                gt.gt_points,
-                gt.gt_classes,
+                gt.gt_points[located],
+                gt.gt_classes[located],
                 distance_weight=self.distance_weight,
             )
-            for points, logits, gt in zip(
-                predictions.points, predictions.logits, gt_instances, strict=True
-            )
-        ]
+            matches.append((pred_index, located[gt_index]))
+        return matches
+
+    def count_nuclei(self, gt_instances: list[Instances], device: torch.device) -> float:
+        """The nuclei of the batch that have a point, averaged over ranks, at least 1."""
+        return average_over_ranks(sum(int(is_located(gt).sum()) for gt in gt_instances), device)
 
     def losses(
         self,
@@ -296,7 +308,7 @@ class CentroidProposalGenerator(nn.Module):
             matched_gt_points.append(gt.gt_points[gt_index])
             foreground = gt.gt_masks.tensor.any(dim=0)
             target_masks[i] = reflect_pad(foreground, *target_masks.shape[1:])
-        num_nuclei = average_over_ranks(sum(map(len, gt_instances)), points.device)
+        num_nuclei = self.count_nuclei(gt_instances, points.device)
         return {
             "loss_point_cls": classification_loss(
                 logits, target_classes, background_weight=self.background_weight
