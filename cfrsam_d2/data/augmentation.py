@@ -45,7 +45,7 @@ def build_augmentation(name: str, crop_size: int) -> A.Compose:
 
 def compose(steps: Sequence[A.BasicTransform]) -> A.Compose:
     """Join steps into one for images, label maps and points."""
-    return A.Compose(steps or [A.NoOp()], keypoint_params=A.KeypointParams("xy"))
+    return A.Compose([*steps] or [A.NoOp()], keypoint_params=A.KeypointParams("xy"))
 
 
 def no_augmentation(crop_size: int) -> A.Compose:
