@@ -76,7 +76,8 @@ def _add_data_keys(cfg: CN) -> None:
 def _add_prompt_learner_keys(cfg: CN) -> None:
     node = cfg.MODEL.PROMPT_LEARNER = CN()
     node.NUM_CLASSES = 5
-    node.BACKBONE = "convnext_small"  # a ConvNeXt of timm
+    # A ConvNeXt of timm; behind the point, which weights of it (ConvNeXt's authors', ImageNet-1k).
+    node.BACKBONE = "convnext_small.fb_in1k"
     node.DEPTHS = []  # blocks of each of its four levels; empty: timm's own
     node.DIMS = []  # channels of each level; empty: timm's own
     node.PRETRAINED = True  # its training starts from ImageNet weights, through timm
@@ -84,6 +85,10 @@ def _add_prompt_learner_keys(cfg: CN) -> None:
     node.HIDDEN_DIM = 256  # channels of necks, descriptor and heads
     node.NUM_LEVELS = 3  # pyramid levels sampled: 3 PanNuke, 4 CPM-17 and MoNuSeg
     node.ANCHOR_STRIDE = 8  # px between anchors: 8 PanNuke, 16 CPM-17 and MoNuSeg
+    # Where maps are sampled: "published", which moves points with the size of their image, from
+    # -0.7 px at the left to +0.8 at the right of 2048 px, or "centred", everywhere as published for
+    # the middle: the same points whatever an image is cut to.
+    node.SAMPLING = "published"
     node.DISTANCE_WEIGHT = 0.1  # matching cost per px of distance (Eq. 1)
     node.BACKGROUND_WEIGHT = 0.4  # beta of Eq. 2: 0.4 PanNuke, 0.25 CPM-17, 0.2 MoNuSeg
     node.REGRESSION_WEIGHT = 5e-3  # lambda of Eq. 2

@@ -17,7 +17,7 @@ def load_imagenet_weights(backbone: nn.Module, name: str, file: str = "") -> Non
 
     Args:
         backbone: what `build_convnext` made of `name`, in the network's own sizes.
-        name: timm's name of the network, such as "convnext_small".
+        name: timm's name of the network and its weights, such as "convnext_small.fb_in1k".
         file: where the weights are, .safetensors or .pth; empty to let timm download them, or take
             them from its cache.
 

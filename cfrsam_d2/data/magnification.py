@@ -83,6 +83,23 @@ def resize_mask(mask: BoxMask, size: tuple[int, int], new_size: tuple[int, int])
     return BoxMask.of_frame(covered > 128, left, top)
 
 
+def resize_points(
+    points: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]
+) -> np.ndarray:
+    """Move points with their image.
+
+    Args:
+        points: (P, 2) x, y in pixel-index units.
+        size: H and W of the image.
+        new_size: h and w.
+
+    Returns:
+        (P, 2) in px of the new image.
+    """
+    scale = np.array(new_size[::-1]) / np.array(size[::-1])
+    return (points + 0.5) * scale - 0.5
+
+
 def _weights(start: int, end: int, old: int, new: int) -> tuple[int, np.ndarray]:
     """Weigh the px from `start` to `end` of an axis of `old` px in each of `new` px.
 

@@ -18,7 +18,8 @@ AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "PROMPT_LEARNER.BACKBONE": (
         is_convnext,
-        "take a ConvNeXt of timm, one of timm.list_models('convnext*'), such as 'convnext_small'",
+        "take a ConvNeXt of timm, one of timm.list_models('convnext*', pretrained=True), such as "
+        "'convnext_small.fb_in1k'",
     ),
     "PROMPT_LEARNER.NUM_LEVELS": (
         lambda count: 1 <= count <= NUM_LEVELS,

@@ -100,8 +100,10 @@ class SlidingWindow:
         """
         height, width = image_size
         x0, y0, x1, y1 = boxes.unbind(dim=1)
-        left = (window.x0 > 0) & (x0 < window.x0 + self.edge_tolerance)
-        top = (window.y0 > 0) & (y0 < window.y0 + self.edge_tolerance)
+        # As released: no more than the tolerance between the window's box and the mask's first or
+        # last pixel, which is x1 - 1.
+        left = (window.x0 > 0) & (x0 <= window.x0 + self.edge_tolerance)
+        top = (window.y0 > 0) & (y0 <= window.y0 + self.edge_tolerance)
         right = (window.x1 < width) & (x1 > window.x1 - self.edge_tolerance)
         bottom = (window.y1 < height) & (y1 > window.y1 - self.edge_tolerance)
         return ~(left | top | right | bottom)

@@ -41,9 +41,10 @@ def learner_prompts(gt_instances: Instances, proposals: Instances) -> tuple[Tens
 def centroid_prompts(
     gt_instances: Instances, proposals: Instances | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The nuclei's own centroids; returns as `learner_prompts`."""
+    """The centroids of the nuclei that have theirs in the image; returns as `learner_prompts`."""
     points = gt_instances.gt_points
-    return points, torch.arange(len(points), device=points.device)
+    located = points.isfinite().all(dim=1).nonzero().squeeze(1)
+    return points[located], located
 
 
 def random_prompts(

@@ -33,6 +33,7 @@ def test_a_gpu_without_bfloat16(
     [
         ("PROMPT_LEARNER.BACKBONE", "resnet50", "'resnet50': take a ConvNeXt of timm, .* such as"),
         ("PROMPT_LEARNER.BACKBONE", "convnext_gigantic", "'convnext_gigantic': take a ConvNeXt"),
+        ("PROMPT_LEARNER.BACKBONE", "convnext_small.fb_in99k", "'convnext_small.fb_in99k': take a"),
         ("PROMPT_LEARNER.NUM_LEVELS", "5", "5: choose 1 to 4"),
         ("PROMPT_LEARNER.ANCHOR_STRIDE", "0", "0: give 1 px or more"),
         ("SAM.ADAPTER_RANK", "0", "0: give 1 or more"),

@@ -76,9 +76,9 @@ def test_masks_near_inner_edges_are_cut_off():
     window = Window(0, 100, 100, 200, 200)
     boxes = torch.tensor(
         [
-            [107, 107, 193, 193],  # 7 px from each edge
-            [106, 120, 150, 150],
-            [120, 106, 150, 150],
+            [108, 108, 193, 193],  # more than 7 px from the first edges, 7 from the last
+            [107, 120, 150, 150],
+            [120, 107, 150, 150],
             [120, 120, 194, 150],
             [120, 120, 150, 194],
         ]

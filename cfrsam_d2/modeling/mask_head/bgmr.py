@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .deform_conv import DeformConv
-from .layers import conv_bn, conv_bn_relu, upsample_conv
+from .layers import conv_bn, conv_bn_relu, kaiming_conv_bn_relu, upsample_conv
 
 SMOOTHINGS = 3  # levels of MCBE beyond the first
 
@@ -72,11 +72,11 @@ class BGFF(nn.Module):
     def __init__(self, channels: int = 32) -> None:
         super().__init__()
         half = channels // 2
-        self.plain = conv_bn_relu(channels + half, half, 1)
+        self.plain = kaiming_conv_bn_relu(channels + half, half, 1)
         self.plain_attention = SpatialAttention()
         self.deform = DeformConv(channels + half, half)
         self.deform_attention = SpatialAttention()
-        self.fuse = conv_bn_relu(channels, channels, 1)
+        self.fuse = kaiming_conv_bn_relu(channels, channels, 1)
 
     def forward(self, semantic: Tensor, detail: Tensor) -> Tensor:
         """Args: S and D (R, 32, H, W). Returns: Y (R, 32, H, W)."""
@@ -118,7 +118,7 @@ class BGMR(nn.Module):
         )
         self.bgff = BGFF(channels)
         self.boundary_head = nn.Sequential(
-            conv_bn_relu(channels, half, 1),
+            kaiming_conv_bn_relu(channels, half, 1),
             nn.BatchNorm2d(half),
             nn.ReLU(inplace=True),
             nn.Conv2d(half, 1, kernel_size=1),
