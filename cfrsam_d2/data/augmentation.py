@@ -43,7 +43,7 @@ def build_augmentation(name: str, crop_size: int) -> A.Compose:
     return augmentation(crop_size)
 
 
-def compose(steps: Sequence[A.BasicTransform]) -> A.Compose:
+def compose(steps: Sequence[A.BasicTransform | A.BaseCompose]) -> A.Compose:
     """Join steps into one for images, label maps and points."""
     return A.Compose([*steps] or [A.NoOp()], keypoint_params=A.KeypointParams("xy"))
 
