@@ -113,10 +113,14 @@ def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores
         UserError: the maps differ in size.
     """
     overlap = measure_overlap(gt.label_map, pred.label_map)
+    by_class = _class_qualities(gt.class_maps, pred.class_maps)
+    one_map, by_class_one_map = pred.visible_class_maps, by_class
+    if not np.array_equal(one_map, pred.class_maps):  # it is the slow part
+        by_class_one_map = _class_qualities(gt.class_maps, one_map)
     return SegmentationScores(
         binary=panoptic_quality(overlap),
-        by_class=_class_qualities(gt.class_maps, pred.class_maps),
-        by_class_one_map=_class_qualities(gt.class_maps, pred.visible_class_maps),
+        by_class=by_class,
+        by_class_one_map=by_class_one_map,
         aji=aji(overlap),
         aji_plus=aji_plus(overlap),
     )
