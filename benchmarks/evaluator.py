@@ -92,14 +92,7 @@ def load_arrays() -> tuple[str, np.ndarray, np.ndarray]:
     if not path.is_file():
         return "generated", *generated_arrays()
     with np.load(path) as arrays:
-        return path.name, arrays["true_masks"], without_overlaps(arrays["pred_masks"])
-
-
-def without_overlaps(masks: np.ndarray) -> np.ndarray:
-    """Leave each pixel to its last channel, as a model's painted prediction does."""
-    for channel in range(masks.shape[-1] - 2):
-        masks[(masks[..., channel + 1 : -1] != 0).any(axis=-1), channel] = 0
-    return masks
+        return path.name, arrays["true_masks"], arrays["pred_masks"]
 
 
 def generated_arrays(

@@ -61,6 +61,7 @@ LEARNERS = {
         "KEEP_ON_MASK_ONLY": True,
     },
 }
+CLASS_F1_RADII = {"pannuke": 3.0, "cpm17": 12.0, "monuseg": 12.0}
 NMS_THRESHOLDS = {"pannuke": 0.5, "cpm17": 0.5, "monuseg": 0.3}
 SAMS = {
     "b": ("weights/sam_vit_b_01ec64.pth", 768, 12, 12, [2, 5, 8, 11]),
@@ -88,7 +89,7 @@ OF_STAGE = {
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": "full_model",
         "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 0.1,
         "SOLVER.EMA_DECAY": 0.99,
-        "TEST.BEST_METRIC": "detection/F1",
+        "TEST.BEST_METRIC": "detection/mean_class_F1",
     },
     "cfrsam": {
         "MODEL.META_ARCHITECTURE": "CFRSAM",
@@ -161,6 +162,7 @@ def expected(name: str) -> dict[str, Any]:
         "SOLVER.MAX_ITER": math.ceil(epochs * iterations),
         "SOLVER.CHECKPOINT_PERIOD": math.ceil(period * iterations),
         "TEST.EVAL_PERIOD": math.ceil(period * iterations),
+        "TEST.CLASS_F1_RADIUS": CLASS_F1_RADII[dataset],
         "OUTPUT_DIR": f"{output}{leaf}",
     }
     keys |= {f"DATASETS.{key}": [value] for key, value in datasets_of(dataset, split).items()}

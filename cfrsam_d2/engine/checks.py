@@ -1,7 +1,8 @@
 """Checks of a config, before something is computed that it would stop or spoil."""
 
+import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..data.magnification import check_magnification
 from ..errors import UserError
+from ..evaluation import NucleusEvaluator
 from ..modeling.prompt_learner.backbone import NUM_LEVELS, is_convnext
 
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
@@ -56,6 +58,11 @@ def check_model_keys(cfg: CfgNode) -> None:
         )
     if cfg.INPUT.MAGNIFICATION != 0:
         check_magnification("INPUT.MAGNIFICATION", cfg.INPUT.MAGNIFICATION)
+    if not 0 < cfg.TEST.CLASS_F1_RADIUS < math.inf:
+        raise UserError(
+            f"TEST.CLASS_F1_RADIUS is {cfg.TEST.CLASS_F1_RADIUS}: give px at 40x above 0, such as "
+            "3 (PanNuke) or 12 (CPM-17, MoNuSeg)"
+        )
 
 
 def check_precision(cfg: CfgNode) -> None:
@@ -135,6 +142,26 @@ def check_training(cfg: CfgNode) -> None:
     check_classes(cfg)
     for name in (*cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         DatasetCatalog.get(name)  # those of TRAIN are loaded soon enough
+    if cfg.DATASETS.VAL:
+        evaluator = NucleusEvaluator(cfg.DATASETS.VAL[0])
+        has_masks = cfg.MODEL.META_ARCHITECTURE != "PromptLearner"
+        check_best_metric(cfg.TEST.BEST_METRIC, evaluator.metric_names(has_masks=has_masks))
+
+
+def check_best_metric(metric: str, scores: Iterable[str]) -> None:
+    """
+    Args:
+        metric: TEST.BEST_METRIC.
+        scores: the names of those of the validation set.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if metric not in scores:
+        raise UserError(
+            f"TEST.BEST_METRIC {metric!r} is not among the scores of the validation set: "
+            f"use one of {', '.join(scores)}"
+        )
 
 
 def _check_patience(cfg: CfgNode) -> None:

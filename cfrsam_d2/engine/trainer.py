@@ -188,4 +188,6 @@ class NucleusTrainer(DefaultTrainer):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> NucleusEvaluator:
         """The evaluator writes its tables to `OUTPUT_DIR/inference/<dataset>`."""
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
-        return NucleusEvaluator(dataset_name, output_dir=folder)
+        return NucleusEvaluator(
+            dataset_name, output_dir=folder, class_f1_radius=cfg.TEST.CLASS_F1_RADIUS
+        )

@@ -51,6 +51,12 @@ def test_values_that_a_key_of_the_model_cannot_have(
         toy_config(f"MODEL.{key}", value)
 
 
+def test_what_is_no_radius(toy_config: Callable[..., CfgNode]) -> None:
+    for value in ("0.0", "-3.0"):
+        with pytest.raises(UserError, match=r"^TEST.CLASS_F1_RADIUS is .*: give px at 40x above"):
+            toy_config("TEST.CLASS_F1_RADIUS", value)
+
+
 def test_what_is_no_magnification(toy_config: Callable[..., CfgNode]) -> None:
     assert toy_config("INPUT.MAGNIFICATION", "20").INPUT.MAGNIFICATION == 20
     with pytest.raises(UserError, match=r"^INPUT.MAGNIFICATION is -20: give the objective's"):
@@ -71,6 +77,10 @@ def test_what_is_no_magnification(toy_config: Callable[..., CfgNode]) -> None:
          r"EARLY_STOPPING_PATIENCE is 3, but DATASETS\.VAL is \(\) and .*: name a validation set"),
         (["TEST.EARLY_STOPPING_PATIENCE", "3", "TEST.EVAL_PERIOD", "0"],
          r"EARLY_STOPPING_PATIENCE is 3, but .* TEST\.EVAL_PERIOD is 0: name .* the iterations"),
+        (["TEST.BEST_METRIC", "detection/f1"],
+         r"BEST_METRIC 'detection/f1' is not .*: use one of .*detection/mean_class_F1"),
+        (["TEST.BEST_METRIC", "segmentation/bPQ", "MODEL.META_ARCHITECTURE", "PromptLearner"],
+         r"BEST_METRIC 'segmentation/bPQ' is not .*: use one of detection/P, "),
     ],
 )  # fmt: skip
 def test_cannot_train(

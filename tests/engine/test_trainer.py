@@ -4,15 +4,19 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase
+from detectron2.structures import Instances
 from detectron2.utils.env import seed_all_rng
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.rle import decode_mask
 
 
 def train(cfg: CfgNode, *, resume: bool = False) -> NucleusTrainer:
@@ -205,6 +209,43 @@ def test_bad_loss_stops_before_the_step(
     with pytest.raises(UserError, match=message):
         trainer.train()
     assert_same(weights, dict(trainer.model.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("metric", "best_iteration"), [("detection/F1", 3), ("detection/mean_class_F1", 7)]
+)
+def test_the_metric_chooses_the_epoch(
+    metric: str, best_iteration: int, toy_config: Callable[..., CfgNode]
+) -> None:
+    """At first all nuclei are found, of one class; then two of three, of the right class."""
+    nuclei = {image["image_id"]: image["annotations"][0] for image in DatasetCatalog.get("toy_val")}
+    trainer = NucleusTrainer(toy_config("TEST.BEST_METRIC", metric, "DATASETS.TEST", "()"))
+    forward = trainer.model.forward
+
+    def found(nucleus: dict, index: int) -> dict[str, Instances]:
+        mask = decode_mask(nucleus["segmentation"])
+        is_first = trainer.iter == 3
+        instances = Instances(
+            (32, 32),  # px of a tile
+            pred_points=torch.tensor([[mask.left + 3.5, mask.top + 3.5]]),
+            pred_classes=torch.tensor([0 if is_first else nucleus["category_id"]]),
+            scores=torch.ones(1),
+        )
+        return {"instances": instances if is_first or index < 4 else instances[:0]}
+
+    def predict(batch: list[dict]) -> Any:
+        if trainer.model.training:
+            return forward(batch)
+        order = list(nuclei)
+        return [found(nuclei[x["image_id"]], order.index(x["image_id"])) for x in batch]
+
+    trainer.model.forward = predict
+    trainer.train()
+    scores = {name: logged(trainer, f"detection/{name}") for name in ("F1", "mean_class_F1")}
+    # F1 of the classes: 6 / 9 and 0, then 4 / 5 and 4 / 5.
+    assert scores["F1"] == pytest.approx({3: 1, 7: 0.8})
+    assert scores["mean_class_F1"] == pytest.approx({3: 1 / 3, 7: 0.8})
+    assert trainer.validation.best_iteration == best_iteration
 
 
 def test_unknown_best_metric(toy_config: Callable[..., CfgNode]) -> None:
