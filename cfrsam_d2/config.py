@@ -121,10 +121,16 @@ def _add_mask_head_keys(cfg: CN) -> None:
     # What refines the initial masks: BGMR or one of Table 7, see REFINERS in
     # modeling/mask_head/refiners.py.
     node.REFINEMENT = "BGMR"
-    # Sides in px of the crops that BGMR refines, smallest first; each nucleus takes the first that
+    # Sides in px of the crops that BGMR refines in inference; each nucleus takes the smallest that
     # holds its initial mask with the halo, its prompt in the middle. Empty: all at full frame.
     node.CROP_SIZES = []
-    node.CROP_HALO = 24  # px of context kept around the initial mask; BGMR's receptive field
+    # The same in training: all nuclei of a step take one side, the smallest that holds the largest
+    # of them with its halo. Empty: full frame, as published.
+    node.TRAIN_CROP_SIZES = []
+    node.CROP_HALO = 24  # px of context kept around a mask; BGMR's receptive field
+    # BGMR's activations are computed again in the backward pass rather than kept: same gradients,
+    # less memory, more time (docs/training.md).
+    node.CHECKPOINT_ACTIVATIONS = False
     node.PROMPTS_PER_CHUNK = 16  # prompts decoded at once in inference; bounds memory
     node.FINAL_MASK = "refined"  # or "initial": what inference returns
 
@@ -139,6 +145,9 @@ def _add_stage2_training_keys(cfg: CN) -> None:
     # points of the ground truth; of boxes, "centroid" are the ground truth's own.
     node.TRAIN_PROMPTS = "learner"
     node.MAX_TRAIN_NUCLEI = 25  # nuclei per image, drawn at random
+    # The nearest other points of a window that stand beside a point as negative ones, in training
+    # and in inference.
+    node.NEGATIVE_PROMPTS = 0
 
 
 def _add_inference_keys(cfg: CN) -> None:

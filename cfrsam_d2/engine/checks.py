@@ -16,6 +16,11 @@ from ..modeling.prompt_learner.backbone import NUM_LEVELS, is_convnext
 
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
 
+
+def _are_sides(sizes: list[int]) -> bool:
+    return all(size > 0 and size % 4 == 0 for size in sizes)
+
+
 # Keys of the model: what their values have to be, and what to do where they are not.
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "PROMPT_LEARNER.BACKBONE": (
@@ -29,14 +34,13 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "PROMPT_LEARNER.ANCHOR_STRIDE": (lambda stride: stride >= 1, "give 1 px or more"),
     "SAM.ADAPTER_RANK": (lambda rank: rank >= 1, "give 1 or more"),
-    "MASK_HEAD.CROP_SIZES": (
-        lambda sizes: all(size > 0 and size % 4 == 0 for size in sizes),
-        "give positive multiples of 4 px",
-    ),
+    "MASK_HEAD.CROP_SIZES": (_are_sides, "give positive multiples of 4 px"),
+    "MASK_HEAD.TRAIN_CROP_SIZES": (_are_sides, "give positive multiples of 4 px"),
     "MASK_HEAD.FINAL_MASK": (
         lambda name: name in ("refined", "initial"),
         "choose one of refined, initial",
     ),
+    "CFRSAM.NEGATIVE_PROMPTS": (lambda count: count >= 0, "give 0 or more"),
 }
 
 

@@ -39,6 +39,8 @@ def test_a_gpu_without_bfloat16(
         ("SAM.ADAPTER_RANK", "0", "0: give 1 or more"),
         ("MASK_HEAD.CROP_SIZES", "[64, 30]", r"\[64, 30\]: give positive multiples of 4 px"),
         ("MASK_HEAD.CROP_SIZES", "[0]", r"\[0\]: give positive multiples of 4 px"),
+        ("MASK_HEAD.TRAIN_CROP_SIZES", "[30]", r"\[30\]: give positive multiples of 4 px"),
+        ("CFRSAM.NEGATIVE_PROMPTS", "-1", "-1: give 0 or more"),
         ("MASK_HEAD.FINAL_MASK", "best", "'best': choose one of refined, initial"),
         ("SLIDING_WINDOW.OVERLAP", "256", "256 with windows of 256: give px from 0 to below SIZE"),
         ("SLIDING_WINDOW.OVERLAP", "-1", "-1 with windows of 256: give px from 0 to below SIZE"),

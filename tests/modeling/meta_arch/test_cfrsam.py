@@ -20,6 +20,7 @@ from tiny_segmenter import (
 from torch import nn
 
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
 from cfrsam_d2.modeling.mask_head.fusions import FUSIONS, Concatenation
 from cfrsam_d2.modeling.mask_head.refiners import MLP, REFINERS
 from cfrsam_d2.modeling.meta_arch import CFRSAM
@@ -47,8 +48,12 @@ def nuclei_of(model: CFRSAM, *inputs: dict) -> list[Instances]:
 
 
 def test_training_gives_all_losses_and_reaches_all_that_trains():
-    """At full frame and in crops."""
-    for options in ({}, {"crop_sizes": (32,), "crop_halo": 8}):
+    """At full frame and in crops, kept activations and not."""
+    for options in (
+        {},
+        {"train_crop_sizes": (32,), "crop_halo": 8},
+        {"checkpoint_activations": True},
+    ):
         model = tiny_cfrsam(mask_head=tiny_head(**options)).train()
         losses = model(batch(((64, 64), [(8, 8), (32, 32)]), ((64, 64), [(10, 34)])))
         assert list(losses) == model.mask_head.loss_names
@@ -301,11 +306,13 @@ def test_an_image_without_proposals_beside_one_with_some():
 def test_every_config_key_reaches_the_model(cfg: CfgNode):
     node = cfg.MODEL.CFRSAM
     node.MAX_TRAIN_NUCLEI, node.NMS_THRESH, node.TRAIN_PROMPTS = 7, 0.3, "random"
+    node.NEGATIVE_PROMPTS = 2
     window = cfg.MODEL.SLIDING_WINDOW
     window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH = 128, 16, 5, 3
     cfg.TEST.AUG.ENABLED = True
     head = cfg.MODEL.MASK_HEAD
     head.FOCAL_WEIGHT, head.BOUNDARY_WEIGHT, head.CROP_SIZES = 2.0, 3.0, [64, 32]
+    head.TRAIN_CROP_SIZES = [96, 80]
     head.CROP_HALO, head.PROMPTS_PER_CHUNK, head.FINAL_MASK = 8, 5, "initial"
     head.FUSION, head.REFINEMENT = "concatenate", "MLP"
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [10.0, 20.0, 30.0], [1.0, 2.0, 4.0]
@@ -317,6 +324,8 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     assert model.test_time_augmentation
     assert (model.mask_head.focal_weight, model.mask_head.boundary_weight) == (2.0, 3.0)
     assert model.mask_head.crop_sizes == [32, 64]
+    assert model.mask_head.train_crop_sizes == [80, 96]
+    assert model.negative_prompts == 2
     assert (model.mask_head.crop_halo, model.mask_head.prompts_per_chunk) == (8, 5)
     assert model.mask_head.final_mask == "initial"
     assert isinstance(model.mask_head.fusion, Concatenation)
@@ -324,6 +333,54 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     normalised = model.normalize(torch.full((3, 4, 5), 34, dtype=torch.uint8))
     assert normalised[:, 0, 0].tolist() == [24, 7, 1]
     assert not any("pixel" in name for name in model.state_dict())
+
+
+def test_activations_are_kept_unless_a_key_says_otherwise(cfg: CfgNode):
+    for cfg.MODEL.MASK_HEAD.CHECKPOINT_ACTIVATIONS in (False, True):
+        head = PointPromptedMaskHead(cfg)
+        assert head.bgmr.checkpoint_activations == cfg.MODEL.MASK_HEAD.CHECKPOINT_ACTIVATIONS
+
+
+def test_crops_of_training_are_not_those_of_inference():
+    """All of a step in the smallest size that holds its largest nucleus, each in its own later."""
+    head = tiny_head(crop_sizes=(24, 32), train_crop_sizes=(40, 48), crop_halo=4)
+    model = tiny_cfrsam(GivenPoints([(12.0, 12.0), (40.0, 40.0)]), head)
+    seen = []
+    head.bgmr.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
+    nuclei = squares((64, 64), [(9, 9), (37, 37)], side=6)
+    nuclei.gt_masks.tensor[1, 22:58, 22:58] = True
+    inputs = [{"image": random_image(64, 64), "instances": nuclei}]
+    model.train()(inputs)
+    assert seen == [(2, 32, 48, 48)]
+    nuclei_of(model.eval(), inputs[0])
+    assert seen[1][2:] in [(24, 24), (32, 32), (64, 64)]
+
+
+def test_negative_prompts_are_the_nearest_points_of_an_image(cfg: CfgNode):
+    """In training and in inference, where prompts are decoded in chunks."""
+    points = [(12.0, 12.0), (18.0, 12.0), (40.0, 40.0)]
+    model = tiny_cfrsam(GivenPoints(points), tiny_head(prompts_per_chunk=1), negative_prompts=1)
+    seen = []
+    model.mask_head.prompt_encoder.register_forward_hook(
+        lambda module, args, output: seen.append(args[0])
+    )
+    inputs = {"image": random_image(64, 64)}
+    nuclei = squares((64, 64), [(9, 9), (16, 9), (38, 38)], side=6)
+    model.train()([{**inputs, "instances": nuclei}])
+    nuclei_of(model.eval(), inputs)
+    expected = [[points[0], points[1]], [points[1], points[0]], [points[2], points[1]]]
+    expected = torch.tensor(expected).tolist()
+    (in_training, labels), *in_inference = seen
+    assert sorted(in_training.tolist()) == expected
+    assert [each.tolist() for each, _ in in_inference] == [[each] for each in expected]
+    assert labels.tolist() == [[1, 0]] * 3
+
+
+def test_boxes_have_no_negative_prompts(cfg: CfgNode):
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
+    cfg.MODEL.CFRSAM.NEGATIVE_PROMPTS = 1
+    with pytest.raises(UserError, match=r"^MODEL.CFRSAM.NEGATIVE_PROMPTS is 1, but boxes prompt"):
+        build_model(cfg)
 
 
 def test_names_that_a_key_does_not_know_are_refused(cfg: CfgNode):
