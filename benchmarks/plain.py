@@ -20,5 +20,7 @@ def plain(model: nn.Module) -> Iterator[None]:
     with ExitStack() as changed:
         changed.enter_context(as_published(model))
         changed.enter_context(patch.object(head, "crop_sizes", []))
+        changed.enter_context(patch.object(head, "train_crop_sizes", []))
+        changed.enter_context(patch.object(head.bgmr, "checkpoint_activations", False))
         changed.enter_context(patch.object(head, "prompts_per_chunk", ALL_AT_ONCE))
         yield
