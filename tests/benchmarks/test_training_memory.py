@@ -8,7 +8,11 @@ from benchmarks import training_memory
 from benchmarks.training_memory import CONFIG, PARTS, REST, SavedTensors
 from cfrsam_d2.engine import load_config
 
-OVERRIDES = [*TINY, "MODEL.DEVICE", "cpu", "MODEL.CFRSAM.TRAIN_PROMPTS", "centroid"]
+OVERRIDES = [
+    *TINY,
+    *("MODEL.DEVICE", "cpu", "MODEL.CFRSAM.TRAIN_PROMPTS", "centroid"),
+    *("MODEL.MASK_HEAD.TRAIN_CROP_SIZES", "[]"),
+]
 SIDE = 64
 FULL, QUARTER = 4 * SIDE**2, 4 * (SIDE // 4) ** 2  # bytes of a channel
 
