@@ -99,7 +99,7 @@ def of_a_whole_step(model: nn.Module, saved: SavedTensors) -> dict[str, float]:
 def main() -> None:
     torch.manual_seed(0)
     overrides = ["MODEL.DEVICE", "cpu", "MODEL.CFRSAM.TRAIN_PROMPTS", "centroid"]
-    model = build_model(load_config(str(CONFIG), overrides)).train()
+    model: Any = build_model(load_config(str(CONFIG), overrides)).train()
     bgmr, saved = model.mask_head.bgmr, SavedTensors(model)
     columns = []
     for is_plain, bgmr.checkpoint_activations in [(True, False), (False, False), (False, True)]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -17,12 +18,13 @@ def run_twice(module: nn.Module, *inputs: Tensor) -> Tensor:
 
     Batch norm's running statistics are updated once.
     """
-    return checkpoint(
+    output: Any = checkpoint(
         module,
         *inputs,
         use_reentrant=False,
         context_fn=lambda: (nullcontext(), buffers_kept(module)),
     )
+    return output
 
 
 @contextmanager
