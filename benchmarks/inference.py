@@ -53,8 +53,12 @@ ALL_AT_ONCE = 10**6  # prompts per chunk
 def plain(model: CFRSAM) -> Iterator[None]:
     """A context in which a model computes as it was published."""
     head = model.mask_head
-    at_once = patch.object(head, "prompts_per_chunk", ALL_AT_ONCE)
-    with plain_form(model), patch.object(head, "crop_sizes", []), at_once:
+    published = {"crop_sizes": [], "train_crop_sizes": [], "prompts_per_chunk": ALL_AT_ONCE}
+    with (
+        plain_form(model),
+        patch.multiple(head, **published),
+        patch.object(head.bgmr, "checkpoint_activations", False),
+    ):
         yield
 
 
