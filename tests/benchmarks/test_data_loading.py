@@ -25,7 +25,7 @@ def test_each_step_is_timed_and_left_as_it_was() -> None:
 
 def test_steps_are_a_part_of_the_whole() -> None:
     whole, of_steps = mapper_seconds("cfrsam_b.yaml", images=3)
-    assert "ElasticTransform" in of_steps
+    assert "Elastic" in of_steps
     assert 0 < sum(of_steps.values()) < whole
 
 
