@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test lint format clean
+.PHONY: setup quickstart test test-cuda lint format clean
 
 setup: $(READY)
 
@@ -19,6 +19,10 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Without a GPU there is nothing to run, which pytest calls 5.
+test-cuda: setup
+	$(BIN)/python -m pytest -q tests/cuda || test $$? -eq 5
 
 lint: setup
 	$(BIN)/ruff check .

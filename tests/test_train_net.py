@@ -41,12 +41,12 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def options(tiles: Path, tmp_path: Path) -> Callable[..., list[str]]:
+def options(tiles: Path, tmp_path: Path, device: torch.device) -> Callable[..., list[str]]:
     """A function: switches and overrides to the arguments of a run of three iterations."""
 
-    def arguments(*switches: str, **overrides: object) -> list[str]:
+    def arguments(*switches: str, stage: str = "prompt_learner", **overrides: object) -> list[str]:
         keys = {
-            "MODEL.DEVICE": "cpu",
+            "MODEL.DEVICE": device,
             "MODEL.PROMPT_LEARNER.NUM_CLASSES": 2,
             "SOLVER.IMS_PER_BATCH": 2,
             "SOLVER.MAX_ITER": 3,
@@ -58,7 +58,7 @@ def options(tiles: Path, tmp_path: Path) -> Callable[..., list[str]]:
             keys[f"DATASETS.CUSTOM.{split.upper()}.JSON"] = tiles / split / "nuclei.json"
             keys[f"DATASETS.CUSTOM.{split.upper()}.IMAGES"] = tiles / split / "images"
         keys |= {name.replace("__", "."): value for name, value in overrides.items()}
-        config = ROOT / "configs" / "quickstart" / "prompt_learner.yaml"
+        config = ROOT / "configs" / "quickstart" / f"{stage}.yaml"
         pairs = [str(each) for pair in keys.items() for each in pair]
         return ["--config-file", str(config), *switches, *pairs]
 
@@ -96,13 +96,17 @@ def test_mixed_precision(options: Callable[..., list[str]], tmp_path: Path) -> N
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_two_processes(options: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_two_processes(
+    options: Callable[..., list[str]], tmp_path: Path, device: torch.device
+) -> None:
     """They train, evaluate, and stop early together."""
     meeting = f"file://{tmp_path / 'meeting'}"
     stop = {"TEST__EVAL_PERIOD": 1, "TEST__EARLY_STOPPING_PATIENCE": 1, "SOLVER__MAX_ITER": 30}
     arguments = options("--num-gpus", "2", "--dist-url", meeting, **stop)
     command = [sys.executable, "train_net.py", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if device.type == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     output = tmp_path / "output"

@@ -52,13 +52,13 @@ class GridPoints(nn.Module):
         self.norm(images.tensor)
         proposals = []
         for i, size in enumerate(images.image_sizes):
-            points = self.points(i, *size)
+            points = self.points(i, *size).to(images.tensor.device)
             proposals.append(
                 Instances(
                     tuple(size),
                     proposal_points=points,
-                    proposal_classes=torch.arange(len(points)) % 3,
-                    proposal_scores=torch.ones(len(points)),
+                    proposal_classes=torch.arange(len(points), device=points.device) % 3,
+                    proposal_scores=points.new_ones(len(points)),
                 )
             )
         return proposals, {}
@@ -73,7 +73,11 @@ class GridBoxes(GridPoints):
         proposals, losses = super().forward(images, *args)
         for each in proposals:
             each.proposal_boxes = Boxes(
-                boxes_around(each.proposal_points, torch.tensor([15.0, 9.0]), each.image_size)
+                boxes_around(
+                    each.proposal_points,
+                    each.proposal_points.new_tensor([15.0, 9.0]),
+                    each.image_size,
+                )
             )
         return proposals, losses
 
