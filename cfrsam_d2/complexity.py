@@ -6,7 +6,7 @@ does not know deformable convolutions, so these count for nothing but their offs
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -73,12 +73,13 @@ def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
         the parts that it has, and "total".
     """
     model: Any = _build(cfg)
-    macs = _count_stage1(model)
+    short = _with_zeros(_build(_of_four_blocks(cfg)))
+    macs = _count_stage1(short)
     is_whole = hasattr(model, "mask_head")
     further = Counter()
     if is_whole:
-        one_nucleus, further = _count_stage2(model)
-        macs += one_nucleus
+        one_nucleus, further = _count_stage2(short)
+        macs += one_nucleus + _macs_of_further_blocks(one_nucleus, model.backbone.vit.blocks)
 
     def cost(path: str) -> Cost:
         parameters = list(model.get_submodule(path).parameters())
@@ -106,9 +107,25 @@ def count_trainable(cfg: CfgNode) -> int:
     return sum(each.numel() for each in parameters if each.requires_grad)
 
 
-@torch.no_grad()
+def _of_four_blocks(cfg: CfgNode) -> CfgNode:
+    """The config with an encoder of three blocks with windows and a global one: soon traced."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.SAM.DEPTH, cfg.MODEL.SAM.GLOBAL_ATTN_INDEXES = 4, [3]
+    return cfg
+
+
+def _macs_of_further_blocks(macs: Counter[str], blocks: Iterable[Any]) -> Counter[str]:
+    """What all blocks of an encoder add to the multiply-adds of `_of_four_blocks`."""
+    is_global = [not block.window_size for block in blocks]
+    times = {0: is_global.count(False) - 3, 3: is_global.count(True) - 1}
+    adapters = sum(n * macs[f"backbone.adapters.{i}"] for i, n in times.items())
+    vit = sum(n * macs[f"backbone.vit.blocks.{i}"] for i, n in times.items())
+    return Counter({"backbone": vit + adapters, "backbone.adapters": adapters})
+
+
 def _build(cfg: CfgNode) -> nn.Module:
-    """The model with zeros for weights: no count depends on them, and none have to be drawn."""
+    """The model without memory for its weights."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
@@ -116,7 +133,13 @@ def _build(cfg: CfgNode) -> nn.Module:
         model = build_model(cfg)
         # Not frozen, as it is in the run of its own.
         model.proposal_generator = build_proposal_generator(cfg, None)
-    model.to_empty(device="cpu").eval()
+    return model.eval()
+
+
+@torch.no_grad()
+def _with_zeros(model: nn.Module) -> nn.Module:
+    """The model with zeros for weights: no count depends on them, and none have to be drawn."""
+    model.to_empty(device="cpu")
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.zero_()
     return model
