@@ -8,13 +8,13 @@ import test_two_stages
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from test_two_stages import ITERATIONS, Interrupted, config, train
+from test_two_stages import config, train, train_interrupted
 from torch import Tensor
 
 from cfrsam_d2.checkpoint.checkpointer import without
 from cfrsam_d2.checkpoint.files import read_checkpoint
 from cfrsam_d2.checkpoint.frozen import SOURCES
-from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
+from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import UserError
 
 small_synthetic = test_two_stages.small_synthetic
@@ -70,18 +70,7 @@ def test_what_is_left_out_is_had_from_its_files(
     whole, small, broken = stage_2("whole", "MODEL.CFRSAM.SAVE_FROZEN", True), *map(stage_2, "ab")
     train(whole)
     train(small)
-    run_step = NucleusTrainer.run_step
-
-    def step(trainer: NucleusTrainer) -> None:
-        if trainer.iter == ITERATIONS // 2:
-            raise Interrupted
-        run_step(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NucleusTrainer, "run_step", step)
-        with pytest.raises(Interrupted):
-            train(broken)
-    train(broken, resume=True)
+    train_interrupted(broken, monkeypatch)
 
     expected = final(whole)
     assert "left_out" not in expected

@@ -8,6 +8,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
+from interruption import interrupt
 
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_TISSUES, make_synthetic_dataset
@@ -61,23 +62,9 @@ def train(cfg: CfgNode, *, resume: bool = False) -> dict:
     return trainer.train()
 
 
-class Interrupted(Exception):
-    pass
-
-
 def train_interrupted(cfg: CfgNode, monkeypatch: pytest.MonkeyPatch) -> dict:
     """The run of `cfg`, broken off at its middle and resumed."""
-    run_step = NucleusTrainer.run_step
-
-    def step(trainer: NucleusTrainer) -> None:
-        if trainer.iter == ITERATIONS // 2:
-            raise Interrupted
-        run_step(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NucleusTrainer, "run_step", step)
-        with pytest.raises(Interrupted):
-            train(cfg)
+    interrupt(lambda: train(cfg), ITERATIONS // 2, monkeypatch)
     return train(cfg, resume=True)
 
 

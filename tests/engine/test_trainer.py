@@ -13,6 +13,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase
 from detectron2.structures import Instances
 from detectron2.utils.env import seed_all_rng
+from interruption import interrupt
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model
 from cfrsam_d2.errors import UserError
@@ -51,25 +52,6 @@ def read(path: Path) -> dict:
     return torch.load(path, weights_only=True)
 
 
-class Interrupted(Exception):
-    """As a kill between two iterations."""
-
-
-def interrupt(cfg: CfgNode, iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train until just before `iteration`."""
-    run_step = NucleusTrainer.run_step
-
-    def step(trainer: NucleusTrainer) -> None:
-        if trainer.iter == iteration:
-            raise Interrupted
-        run_step(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NucleusTrainer, "run_step", step)
-        with pytest.raises(Interrupted):
-            train(cfg)
-
-
 # Interrupted right after a checkpoint and its validation, and later.
 @pytest.mark.parametrize("iteration", [4, 6])
 def test_resumed_run_is_the_uninterrupted_one(
@@ -80,7 +62,7 @@ def test_resumed_run_is_the_uninterrupted_one(
 ) -> None:
     straight = train(toy_config("OUTPUT_DIR", tmp_path / "straight"))
     cfg = toy_config("OUTPUT_DIR", tmp_path / "resumed")
-    interrupt(cfg, iteration, monkeypatch)
+    interrupt(lambda: train(cfg), iteration, monkeypatch)
     resumed = train(cfg, resume=True)
     assert resumed.start_iter == 4
     for name in ("loss_point", "loss_size", "total_loss", "lr"):
