@@ -228,10 +228,8 @@ class CFRSAM(PromptLearner):
                     scores=scores[here],
                     proposal=proposal[chunk][here],
                 )
-                boxes = found.pred_masks.boxes
-                has_pixels = boxes[:, 2] > boxes[:, 0]
-                whole = self.sliding_window.keeps(boxes, window, image_size)
-                yield window, found[has_pixels & whole]
+                whole = self.sliding_window.keeps(found.pred_masks.boxes, window, image_size)
+                yield window, found[found.pred_masks.nonempty() & whole]
 
     def losses(self, images: list[Tensor], gt_instances: list[Instances]) -> dict[str, Tensor]:
         """The losses of the mask head on prompts drawn anew; zeros where there is no nucleus.
