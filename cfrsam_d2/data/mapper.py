@@ -1,6 +1,7 @@
 """From a dataset dict to what the models take.
 
-Letters: A annotations of an image, N nuclei of which a pixel is left, H×W px.
+Letters: A annotations of an image, N nuclei of which a pixel is left, P prompts of n corners (one
+of a point, two of a box), H×W px.
 """
 
 import random
@@ -28,6 +29,7 @@ from .magnification import (
     resize_points,
 )
 from .points import piece_at
+from .prompts import order_corners, prompt_per_nucleus
 
 
 class NucleusMapper:
@@ -40,9 +42,10 @@ class NucleusMapper:
       gt_classes (N,) int64; gt_masks (N, H, W), all pixels of each, in however many pieces.
       gt_points (N, 2) float32 x, y in pixel-index units: the annotations' points, which have moved
       as keypoints; NaN where a point has left the image. gt_boxes (N, 4) XYXY, around the piece of
-      the mask that the point lies on;
+      the mask that the point lies on. Where the dict has "prompts": proposal_prompts (N, 2·n)
+      float32, the one on each nucleus or NaN, see `prompt_per_nucleus`;
 
-    and without "annotations". "height" and "width" stay those of the file. Without
+    and without "annotations" and "prompts". "height" and "width" stay those of the file. Without
     INPUT.MAGNIFICATION the image is the file's in evaluation, untouched.
     """
 
@@ -70,7 +73,8 @@ class NucleusMapper:
     ) -> dict[str, Any]:
         """
         Args:
-            dataset_dict: one image of a registered dataset; not changed.
+            dataset_dict: one image of a registered dataset; not changed. May have "prompts" for
+                stage 2, (P, 2·n) in px of the image at INPUT.MAGNIFICATION.
             rng: all randomness of the augmentation comes from it: equal generators give equal
                 results, in whatever process. None: a fresh one.
 
@@ -80,6 +84,7 @@ class NucleusMapper:
         """
         dataset_dict = dict(dataset_dict)
         annotations = dataset_dict.pop("annotations", [])
+        prompts = dataset_dict.pop("prompts", None)
         # 1. The image.
         image = read_rgb(dataset_dict["file_name"])
         _check_size(dataset_dict, image)
@@ -93,16 +98,23 @@ class NucleusMapper:
             masks = _decode_masks(dataset_dict, annotations)
             masks = (resize_mask(mask, original_size, size) for mask in masks)
             points = resize_points(_points(annotations), original_size, size)
-            image, nuclei, points = _augment(
+            corners = np.empty((0, 2)) if prompts is None else prompts.reshape(-1, 2)
+            image, nuclei, moved = _augment(
                 self.augmentation,
                 image,
                 pack_layers(masks, *size),
-                points,
+                np.concatenate([points, corners]),
                 rng or np.random.default_rng(),
             )
             # 3. What is left of them.
+            points, corners = np.split(moved, [len(points)])
             classes = [annotation["category_id"] for annotation in annotations]
-            dataset_dict["instances"] = _build_instances(nuclei, classes, points, image.shape[:2])
+            instances = _build_instances(nuclei, classes, points, image.shape[:2])
+            if prompts is not None:
+                prompts = order_corners(corners.reshape(prompts.shape))
+                masks = instances.gt_masks.tensor.numpy()
+                instances.proposal_prompts = torch.from_numpy(prompt_per_nucleus(prompts, masks))
+            dataset_dict["instances"] = instances
         # 4. The tensor.
         dataset_dict["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return dataset_dict

@@ -3,6 +3,7 @@
 import logging
 import os
 import weakref
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,8 +22,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..checkpoint.checkpointer import NucleusCheckpointer, load_weights
-from ..data.loader import build_test_loader, build_train_loader
+from ..data.loader import PromptFinder, build_test_loader, build_train_loader
 from ..evaluation import NucleusEvaluator
+from ..modeling import training_prompts
+from ..modeling.meta_arch import CFRSAM
 from .checks import check_training
 from .ema import WeightAverage
 from .hooks import (
@@ -33,6 +36,7 @@ from .hooks import (
     UpdateAverage,
     Validation,
 )
+from .learner_prompts import learner_prompts
 from .optimizer import build_optimizer
 from .weights import load_initial_weights
 
@@ -57,7 +61,6 @@ class NucleusTrainer(DefaultTrainer):
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        data_loader = self.build_train_loader(cfg)
         device_ids: dict[str, Any] = {"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}
         wrapped = create_ddp_model(
             model,
@@ -66,7 +69,8 @@ class NucleusTrainer(DefaultTrainer):
             **device_ids,
         )
         # Detectron2's AMPTrainer is for CUDA and float16: here the model sees to its precision.
-        self._trainer = SimpleTrainer(wrapped, data_loader, optimizer)
+        # Its loader comes with `train`: it may have to ask the model's weights for prompts.
+        self._trainer = SimpleTrainer(wrapped, (), optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         decay = cfg.SOLVER.EMA_DECAY
         self.average = WeightAverage(model, decay) if decay > 0 else None
@@ -102,7 +106,6 @@ class NucleusTrainer(DefaultTrainer):
         if resumes:
             self.checkpointer.load(path)
             self.start_iter = self.iter + 1
-            self._trainer.data_loader = self.build_train_loader(self.cfg, self.start_iter)
         elif path:
             load_weights(self.checkpointer.model, path)
 
@@ -137,6 +140,9 @@ class NucleusTrainer(DefaultTrainer):
         try:
             if self.early_stopping:
                 self.early_stopping.check(self.start_iter)  # the resumed run may have ended
+            self._trainer.data_loader = self.build_train_loader(
+                self.cfg, self.start_iter, self._prompt_finder()
+            )
             super().train()
         except TrainingEndsEarly:
             self.checkpointer.save("model_final", iteration=self.iter)
@@ -148,6 +154,13 @@ class NucleusTrainer(DefaultTrainer):
         logger.info("Scoring %s on %s", path, ", ".join(self.cfg.DATASETS.TEST))
         load_weights(self.checkpointer.model, path)
         return self.test(self.cfg, self.model)
+
+    def _prompt_finder(self) -> PromptFinder | None:
+        """What finds the prompts of the training images, if this training needs any."""
+        model = self.checkpointer.model
+        if isinstance(model, CFRSAM) and model.train_prompts is training_prompts.learner_prompts:
+            return partial(learner_prompts, model, self.cfg)
+        return None
 
     def _build_validation(self, model: nn.Module) -> Validation:
         datasets, metric = self.cfg.DATASETS.VAL, self.cfg.TEST.BEST_METRIC
@@ -177,8 +190,10 @@ class NucleusTrainer(DefaultTrainer):
         return build_optimizer(cfg, model)
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
-        return build_train_loader(cfg, start_iteration)
+    def build_train_loader(
+        cls, cfg: CfgNode, start_iteration: int = 0, find_prompts: PromptFinder | None = None
+    ) -> DataLoader:
+        return build_train_loader(cfg, start_iteration, find_prompts)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:

@@ -362,3 +362,47 @@ def test_the_configuration_chooses_the_augmentation():
     cfg.INPUT.AUGMENTATION = "strong"
     with pytest.raises(UserError, match=r"INPUT\.AUGMENTATION is 'strong': choose one of"):
         NucleusMapper(cfg, is_train=True)
+
+
+def test_prompts_move_with_the_image_to_their_nuclei(tmp_path):
+    """Turned over, points and boxes stay where they are in the tissue; cut off, they are gone."""
+    size = (40, 60)
+    masks = [box_mask(size, 4, 10, 8, 8), box_mask(size, 24, 40, 10, 12)]
+    record = dataset_dict(tmp_path, masks, size)
+    flip = NucleusMapper(augmentation=compose([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)]))
+    crop = NucleusMapper(augmentation=compose([A.Crop(0, 0, 46, 40)]))
+    lost = [float("nan")] * 2
+    for prompts, flipped, cropped in [
+        (
+            [(47.5, 30.25), (14.0, 6.0)],
+            [(45.0, 33.0), (11.5, 8.75)],
+            [(14.0, 6.0), lost],
+        ),
+        (
+            [(38.0, 22.0, 54.0, 36.0), (8.0, 4.0, 19.0, 11.0)],
+            [(40.0, 28.0, 51.0, 35.0), (5.0, 3.0, 21.0, 17.0)],
+            [(8.0, 4.0, 19.0, 11.0), lost * 2],
+        ),
+    ]:
+        record["prompts"] = np.array(prompts, dtype=np.float32)
+        for mapper, expected in ((flip, flipped), (crop, cropped)):
+            output = mapper(record)
+            assert "prompts" not in output
+            instances = output["instances"]
+            assert len(instances) == 2
+            assert instances.proposal_prompts.dtype == torch.float32
+            np.testing.assert_allclose(instances.proposal_prompts, expected, rtol=0, atol=1e-4)
+        without_nuclei = plain_mapper()(record | {"annotations": []})["instances"]
+        assert without_nuclei.proposal_prompts.shape == (0, len(prompts[0]))
+    del record["prompts"]
+    assert not flip(record)["instances"].has("proposal_prompts")
+
+
+def test_without_prompts_an_image_has_none_for_its_nuclei(tmp_path):
+    size = (40, 60)
+    record = dataset_dict(tmp_path, [box_mask(size, 4, 10, 8, 8)], size)
+    for width in (2, 4):
+        record["prompts"] = np.empty((0, width), dtype=np.float32)
+        prompts = plain_mapper()(record)["instances"].proposal_prompts
+        assert prompts.shape == (1, width)
+        assert prompts.isnan().all()

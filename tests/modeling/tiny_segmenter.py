@@ -145,15 +145,17 @@ def random_image(height: int, width: int) -> torch.Tensor:
 
 
 def squares(size: tuple[int, int], corners: list[tuple[int, int]], side: int = 8) -> Instances:
-    """Nuclei that are squares with the given upper left corners (x, y)."""
+    """Squares with the given upper left corners (x, y) as nuclei, prompted in their middle."""
     masks = torch.zeros(len(corners), *size, dtype=torch.bool)
     for mask, (x, y) in zip(masks, corners, strict=True):
         mask[y : y + side, x : x + side] = True
     first = torch.tensor(corners).reshape(-1, 2)
+    centers = first + (side - 1) / 2
     return Instances(
         size,
         gt_boxes=Boxes(torch.cat([first, first + side], dim=1)),
-        gt_points=first + (side - 1) / 2,
+        gt_points=centers,
+        proposal_prompts=centers,
         gt_classes=torch.arange(len(corners)) % 3,
         gt_masks=BitMasks(masks),
     )

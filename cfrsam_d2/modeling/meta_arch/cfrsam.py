@@ -231,16 +231,24 @@ class CFRSAM(PromptLearner):
                 whole = self.sliding_window.keeps(found.pred_masks.boxes, window, image_size)
                 yield window, found[found.pred_masks.nonempty() & whole]
 
+    @torch.no_grad()
+    def find_prompts(self, images: list[Tensor]) -> list[Tensor]:
+        """The prompts of RGB images (3, H, W) 0..255: points (P, 2) or boxes (P, 4) of each."""
+        with self.precision.context(self.device, training=False):
+            proposals = self.propose([self.normalize(image) for image in images])
+        return [prompts_of(proposal) for proposal in proposals]
+
     def losses(self, images: list[Tensor], gt_instances: list[Instances]) -> dict[str, Tensor]:
         """The losses of the mask head on prompts drawn anew; zeros where there is no nucleus.
 
         Args:
             images: normalised, (3, H, W) each.
-            gt_instances: with `gt_points` and `gt_masks`, and `gt_boxes` where boxes prompt.
+            gt_instances: with `gt_masks`, and what `train_prompts` reads: `proposal_prompts`,
+                `gt_points` or `gt_boxes`.
         """
         inputs = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
         prompts, prompt_image, gt_masks = self.draw_training_prompts(
-            self.propose(images), gt_instances, (inputs.shape[2], inputs.shape[3])
+            gt_instances, (inputs.shape[2], inputs.shape[3])
         )
         if len(prompts) == 0:
             return self.no_losses()
@@ -248,12 +256,12 @@ class CFRSAM(PromptLearner):
 
     @torch.no_grad()
     def draw_training_prompts(
-        self, proposals: list[Instances], gt_instances: list[Instances], size: tuple[int, int]
+        self, gt_instances: list[Instances], size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the prompts of a training step.
 
         Args:
-            proposals, gt_instances: of each image.
+            gt_instances: of each image.
             size: H, W of the padded images.
 
         Returns:
@@ -261,8 +269,8 @@ class CFRSAM(PromptLearner):
             nucleus's mask (R, H, W).
         """
         all_prompts, all_masks = [], []
-        for gt, proposal in zip(gt_instances, proposals, strict=True):
-            prompts, nuclei = self.train_prompts(gt, proposal)
+        for gt in gt_instances:
+            prompts, nuclei = self.train_prompts(gt)
             if self.negative_prompts:
                 prompts = with_negatives(prompts, self.negative_prompts)
             prompts, nuclei = draw_prompts(prompts, nuclei, self.max_train_nuclei)

@@ -95,7 +95,7 @@ def test_a_training_step_changes_only_what_trains():
 
 def test_a_batch_without_prompts_is_skipped():
     """Momentum and weight decay included: the optimizer finds nothing to do."""
-    model = tiny_cfrsam(GivenPoints([(20.0, 20.0)], [])).train()
+    model = tiny_cfrsam().train()
     parameters = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=1e-2, weight_decay=0.1)
     sum(model(batch(((64, 64), [(18, 18)]))).values()).backward()
@@ -103,9 +103,10 @@ def test_a_batch_without_prompts_is_skipped():
     optimizer.zero_grad()
     before = copy.deepcopy(model.state_dict())
     no_nuclei = [((64, 64), []), ((64, 64), [])]
-    nucleus_without_point = [((64, 64), [(50, 50)])]
-    for images in (no_nuclei, nucleus_without_point):
-        losses = model(batch(*images))
+    without_prompt = batch(((64, 64), [(50, 50)]))
+    without_prompt[0]["instances"].proposal_prompts[:] = torch.nan
+    for images in (batch(*no_nuclei), without_prompt):
+        losses = model(images)
         assert list(losses) == model.mask_head.loss_names
         assert all(loss == 0 for loss in losses.values())
         sum(losses.values()).backward()
@@ -148,17 +149,19 @@ def test_images_of_different_sizes_train():
 
 def test_training_prompts_keep_to_their_images():
     """Points of a padded batch, one image's index each, and the masks of their own nuclei."""
-    learner = GivenPoints(
-        [(12.0, 12.0), (13.0, 12.0), (40.0, 50.0), (60.0, 5.0)], [], [(10.0, 30.0), (70.0, 8.0)]
-    )
-    model = tiny_cfrsam(learner).train()
+    nowhere = (torch.nan, torch.nan)
     inputs = batch(
         ((64, 64), [(36, 46), (8, 8), (20, 50)]), ((64, 64), [(8, 8)]), ((40, 90), [(66, 4)])
     )
-    proposals = model.propose([model.normalize(each["image"]) for each in inputs])
-    points, prompt_image, masks = model.draw_training_prompts(
-        proposals, [each["instances"] for each in inputs], (64, 96)
-    )
+    gt_instances = [each["instances"] for each in inputs]
+    for gt, prompts in zip(
+        gt_instances,
+        ([(40.0, 50.0), (12.0, 12.0), nowhere], [nowhere], [(70.0, 8.0)]),
+        strict=True,
+    ):
+        gt.proposal_prompts = torch.tensor(prompts)
+    model = tiny_cfrsam().train()
+    points, prompt_image, masks = model.draw_training_prompts(gt_instances, (64, 96))
     assert masks.shape == (3, 64, 96)
     found = {
         (image, *point): (*mask.nonzero()[0].flip(0).tolist(), int(mask.sum()))
@@ -175,8 +178,7 @@ def test_at_most_so_many_nuclei_per_image():
     model = tiny_cfrsam(train_prompts=centroid_prompts, max_train_nuclei=2).train()
     size = (64, 64)
     gt = [squares(size, [(0, 0), (20, 0), (40, 0)]), squares(size, [(4, 4)])]
-    none = Instances(size, proposal_points=torch.zeros(0, 2))
-    points, prompt_image, _ = model.draw_training_prompts([none] * 3, [*gt, gt[0]], size)
+    points, prompt_image, _ = model.draw_training_prompts([*gt, gt[0]], size)
     assert prompt_image.tolist() == [0, 0, 1, 2, 2]
     assert points[2].tolist() == [7.5, 7.5]
 
@@ -366,6 +368,7 @@ def test_negative_prompts_are_the_nearest_points_of_an_image(cfg: CfgNode):
     )
     inputs = {"image": random_image(64, 64)}
     nuclei = squares((64, 64), [(9, 9), (16, 9), (38, 38)], side=6)
+    nuclei.proposal_prompts = torch.tensor(points)
     model.train()([{**inputs, "instances": nuclei}])
     nuclei_of(model.eval(), inputs)
     expected = [[points[0], points[1]], [points[1], points[0]], [points[2], points[1]]]
@@ -412,19 +415,24 @@ def test_built_from_a_config_it_trains_and_predicts_with_its_own_learner(cfg: Cf
 
 def test_boxes_train_and_predict(cfg: CfgNode):
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
-    for cfg.MODEL.CFRSAM.TRAIN_PROMPTS in ("learner", "centroid"):
+    for cfg.MODEL.CFRSAM.TRAIN_PROMPTS, boxes in [
+        ("learner", [[4, 4, 19, 19], [26, 36, 41, 51]]),
+        ("centroid", [[8, 8, 15, 15], [30, 40, 37, 47]]),
+    ]:
         model = build_model(cfg)
         seen = []
         model.mask_head.prompt_encoder.register_forward_hook(
             lambda module, args, kwargs, output, seen=seen: seen.append(kwargs), with_kwargs=True
         )
-        losses = model(batch(((64, 64), [(8, 8), (30, 40)]), ((64, 80), [])))
+        inputs = batch(((64, 64), [(8, 8), (30, 40)]), ((64, 80), []))
+        for each in inputs:  # twice as wide as the nuclei
+            corners = each["instances"].gt_boxes.tensor.float()
+            each["instances"].proposal_prompts = corners + torch.tensor([-4.0, -4.0, 3.0, 3.0])
+        losses = model(inputs)
         assert all(loss.isfinite() for loss in losses.values())
-        if cfg.MODEL.CFRSAM.TRAIN_PROMPTS == "centroid":
-            (prompts,) = seen
-            assert prompts["points"] is None
-            boxes = sorted(prompts["boxes"].tolist())
-            assert boxes == [[8, 8, 15, 15], [30, 40, 37, 47]]
+        (prompts,) = seen
+        assert prompts["points"] is None
+        assert sorted(prompts["boxes"].tolist()) == boxes
         (found,) = nuclei_of(model.eval(), {"image": random_image(64, 80)})
         assert found.pred_masks.image_size == (64, 80)
         assert seen[-1]["points"] is None
