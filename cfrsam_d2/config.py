@@ -141,8 +141,8 @@ def _add_stage2_training_keys(cfg: CN) -> None:
     # Whether checkpoints hold what stays frozen and comes from a file: the prompt learner, SAM's
     # encoder and its prompt encoder. False makes them small; these files are then read again.
     node.SAVE_FROZEN = True
-    # Prompts that train stage 2: "learner" (frozen predictions), "centroid" or "random" interior
-    # points of the ground truth; of boxes, "centroid" are the ground truth's own.
+    # Prompts that train stage 2: "learner" (its predictions on the clean images), "centroid" or
+    # "random" interior points of the ground truth; of boxes, "centroid" are the ground truth's own.
     node.TRAIN_PROMPTS = "learner"
     node.MAX_TRAIN_NUCLEI = 25  # nuclei per image, drawn at random
     # The nearest other points of a window that stand beside a point as negative ones, in training
