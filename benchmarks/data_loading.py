@@ -105,8 +105,8 @@ def report(images: int, runs: int) -> str:
     texts.append(
         f"a training step of stage 2, ViT-B, one image: {step_s:.2f} s on "
         f"{torch.get_num_threads()} threads, {step_s / whole:.0f} times its loading;\n"
-        f"the learner's prompts on its image: {prompts_s:.2f} s, {100 * prompts_s / step_s:.0f} % of "
-        "the step, which finding them once saves"
+        f"the learner's prompts on its image: {prompts_s:.2f} s, "
+        f"{100 * prompts_s / step_s:.0f} % of the step, which finding them once saves"
     )
     return "\n\n".join(texts)
 
