@@ -13,9 +13,11 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import Instances
 from PIL import Image
 
-from .data.image import read_rgb, rgb_from_array, rgb_from_pil
+from .data.image import read_rgb
 from .data.magnification import check_magnification, rescaled_size, resize_image
 from .data.palette import class_colors
+from .data.pil_image import rgb_from_pil
+from .data.pixels import rgb_from_array
 from .engine import build_trained_model, load_config
 from .errors import UserError
 
