@@ -99,9 +99,9 @@ def _find_images(images: Path, labels: Path, output: Path) -> list[InputImage]:
     if out in (label_root, *label_root.parents):
         raise UserError(f"--output {output} holds the labels {labels}: name another folder")
     found = find_images([images], output)
-    if image_root in label_root.parents:
-        return [image for image in found if label_root not in image.path.resolve().parents]
-    return found
+    if label_root in (image_root, *image_root.parents):
+        return found
+    return [image for image in found if label_root not in image.path.resolve().parents]
 
 
 def _check_names(labelled: Sequence[LabelledImage]) -> None:
