@@ -86,8 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     custom.add_argument(
         "--magnification",
         type=float,
-        default=DEFAULT_MAGNIFICATION,
-        help="of the images, 10 over the size of a pixel in µm (default: %(default)s)",
+        help="of the images, 10 over the size of a pixel in µm (default: what their files state, "
+        f"else {DEFAULT_MAGNIFICATION})",
     )
     custom.set_defaults(prepare=prepare_custom)
     return parser

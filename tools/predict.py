@@ -83,6 +83,7 @@ def predict_image(
 ) -> Prediction:
     """Read an image and find its nuclei."""
     rgb = read_as_rgb(image.path)
+    magnification = predictor.file_magnification(image.path, magnification)
     instances = best_first(predictor(rgb, magnification))
     file_name = image.relative.as_posix()
     return Prediction(file_name, rgb, instances, predictor.classes, predictor.colors)
@@ -117,12 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("inputs", nargs="+", type=Path, help="PNG, JPEG or TIFF files, or folders")
+    parser.add_argument("inputs", nargs="+", type=Path, help="image files, or folders of them")
     parser.add_argument("--config-file", required=True, help="of either stage")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--formats", nargs="+", default=["geojson", "csv"], help="of the results")
     parser.add_argument(
-        "--magnification", type=float, help="of the images; default: INPUT.MAGNIFICATION"
+        "--magnification",
+        type=float,
+        help="of the images; default: what their files state, else INPUT.MAGNIFICATION",
     )
     parser.add_argument("--resume", action="store_true", help="skip images with complete results")
     args, overrides = parser.parse_known_args(arguments)

@@ -15,9 +15,11 @@ from ..errors import UserError
 from ..structures.rle import decode_mask, rle_from_segmentation
 from .magnification import DEFAULT_MAGNIFICATION, check_magnification
 from .palette import class_colors
+from .pixel_size import FileMagnifications, stated_magnification
 from .points import mask_point
 
 DEFAULT_TISSUE = "unknown"
+_COMPARED = 16  # images whose files are looked at, as all would take long
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +30,9 @@ def load_nucleus_json(
     """Read a COCO-style JSON of nuclei.
 
     Category ids become 0..K-1 in the order of the ids. An image without `tissue` is of tissue
-    "unknown", one without `magnification` of 40. Boxes are those of the masks; a nucleus without
-    `point` gets the one of its mask. Crowd regions and outlines without a pixel are left out, and
-    the log says how many.
+    "unknown", one without `magnification` of what its file states, else of 40. Boxes are those of
+    the masks; a nucleus without `point` gets the one of its mask. Crowd regions and outlines
+    without a pixel are left out, and the log says how many.
 
     Args:
         json_file: the file; its format is described in datasets/README.md.
@@ -52,6 +54,7 @@ def load_nucleus_json(
     if dataset_name is not None:
         _set_metadata(dataset_name, metadata, json_file)
     dataset_dicts, left_out = dataset_dicts_from_json(data, json_file, image_root)
+    _compare_with_files(dataset_dicts[:_COMPARED], json_file)
     for reason, count in left_out.items():
         logger.warning("%s: left out %d %s", json_file, count, reason)
     return dataset_dicts
@@ -175,10 +178,12 @@ def _check_references(data: dict[str, Any], json_file: str | Path) -> None:
 
 
 def _dataset_dict(image: dict[str, Any], json_file: str | Path, image_root: Path) -> dict[str, Any]:
-    magnification = image.get("magnification") or DEFAULT_MAGNIFICATION
+    file_name = str(image_root / image["file_name"])
+    magnification = image.get("magnification") or stated_magnification(file_name)
+    magnification = magnification or DEFAULT_MAGNIFICATION
     check_magnification(f"{json_file}: the magnification of image {image['id']}", magnification)
     return {
-        "file_name": str(image_root / image["file_name"]),
+        "file_name": file_name,
         "image_id": image["id"],
         "height": image["height"],
         "width": image["width"],
@@ -186,6 +191,14 @@ def _dataset_dict(image: dict[str, Any], json_file: str | Path, image_root: Path
         "magnification": magnification,
         "annotations": [],
     }
+
+
+def _compare_with_files(dataset_dicts: list[dict[str, Any]], json_file: str | Path) -> None:
+    """Say in the log if the file of an image states another magnification than the JSON."""
+    of_files = FileMagnifications()
+    for each in dataset_dicts:
+        instead = f"{json_file} says {each['magnification']}, which counts"
+        of_files.choose(each["file_name"], each["magnification"], instead)
 
 
 def _nucleus(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..data.image_files import LABEL_MAP, OVERLAY, RECORD_NAME
 from ..errors import UserError
 from ..files import write_bytes
 from .coco import coco_part, merge_coco_parts
@@ -14,7 +15,6 @@ from .overlay import overlay_png
 from .prediction import Prediction
 from .table import nucleus_table
 
-RECORD_NAME = "config.yaml"
 COCO_NAME = "nuclei.json"
 
 
@@ -29,11 +29,11 @@ class Format(NamedTuple):
 FORMATS = {
     "geojson": Format("{}.geojson", lambda each: json.dumps(feature_collection(each)).encode()),
     "csv": Format("{}.csv", lambda each: nucleus_table(each).encode()),
-    "tiff": Format("{}.tiff", label_tiff, True),
+    "tiff": Format(LABEL_MAP, label_tiff, True),
     "npy": Format("{}.npy", label_npy, True),
     # What nuclei.json is merged from; kept, so that a run can be resumed.
     "coco": Format(".coco/{}.json", lambda each: json.dumps(coco_part(each)).encode(), True),
-    "overlay": Format("{}_overlay.png", overlay_png),
+    "overlay": Format(OVERLAY, overlay_png),
 }
 
 

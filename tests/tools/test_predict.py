@@ -270,6 +270,35 @@ def test_the_magnification_of_the_images(
     assert "is 20.0, but INPUT.MAGNIFICATION, the model's, is 0: set it" in capsys.readouterr().err
 
 
+def test_what_files_state_of_their_magnification_counts(
+    inputs: Path,
+    run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forward, seen = DarkParts.forward, []
+
+    def record(model: DarkParts, batched_inputs: list[dict[str, Any]]) -> list[dict]:
+        seen.append(tuple(batched_inputs[0]["image"].shape[1:]))
+        return forward(model, batched_inputs)
+
+    monkeypatch.setattr(DarkParts, "forward", record)
+    for name in ("tile.png", "second.png"):
+        Image.fromarray(IMAGES["tile.png"]).save(inputs / name, dpi=(50_800, 50_800))  # 0.5 µm
+    run(inputs, "--formats", "csv", "INPUT.MAGNIFICATION", "40")
+    assert seen == [(33, 301), (40, 40), (120, 160), (120, 160)]
+    assert not caplog.records
+    for arguments, size, said in (
+        (("--magnification", "40", "INPUT.MAGNIFICATION", "40"), (60, 80), "40.0 was given as"),
+        ((), (60, 80), "it is taken as it is: set INPUT.MAGNIFICATION, unless the model"),
+    ):
+        run(inputs, "--formats", "csv", *arguments)
+        assert seen[-2:] == [size, size]
+        (warning,) = caplog.records
+        assert f"second.png is of 20× as the file states, but {said}" in warning.getMessage()
+        caplog.clear()
+
+
 def test_a_run_that_starts_anew_trusts_no_earlier_file(
     inputs: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from .labelled_image import LabelledImage
 def coco_images(
     json_file: Path,
     image_root: Path,
-    magnification: float,
+    magnification: float | None,
     classes: ClassNames,
     changes: Counter[str],
 ) -> list[LabelledImage]:
@@ -26,7 +26,7 @@ def coco_images(
     Args:
         json_file: read as `load_nucleus_json` does.
         image_root: the folder that `file_name` is relative to.
-        magnification: of images that do not state theirs.
+        magnification: of images that do not state theirs; None: what their files do.
         classes: to whose names the names in `categories` belong.
         changes: gets what is left out, with counts.
 
