@@ -3,6 +3,7 @@
 Coordinates are px from the corner of the image: its first pixel covers 0..1 in x and y.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,25 +66,30 @@ def _outlines(path: Path, size: tuple[int, int], changes: Counter[str]) -> Itera
             changes["outlines left out: they repeat another"] += 1
             continue
         seen.add(shape)
-        for parts in _nuclei(polygons, changes):
-            outline = Outline(where, kind, name, parts)
-            if _is_inside(outline, size, changes):
-                yield outline
+        whole = Outline(where, kind, name, _with_area(polygons, changes))
+        if whole.polygons and _is_inside(whole, size, changes):
+            for outline in _apart(whole, changes):
+                if _is_inside(outline, size, changes):
+                    yield outline
 
 
-def _nuclei(polygons: list[Polygon], changes: Counter[str]) -> list[list[Polygon]]:
-    """The polygons of each nucleus of a feature."""
+def _with_area(polygons: list[Polygon], changes: Counter[str]) -> list[Polygon]:
+    """Those of three corners or more."""
     if not polygons:
         changes["objects left out: points or lines"] += 1
         return []
     polygons = [polygon for polygon in polygons if len({*map(tuple, polygon[0].tolist())}) > 2]
     if not polygons:
         changes["outlines left out: fewer than three points"] += 1
-        return []
-    nuclei = nuclei_of_parts(polygons)
+    return polygons
+
+
+def _apart(outline: Outline, changes: Counter[str]) -> list[Outline]:
+    """The nuclei of one feature."""
+    nuclei = nuclei_of_parts(outline.polygons)
     if len(nuclei) > 1:
         changes["nuclei found as parts of one feature, far apart"] += len(nuclei)
-    return nuclei
+    return [outline._replace(polygons=polygons) for polygons in nuclei]
 
 
 def _is_inside(outline: Outline, size: tuple[int, int], changes: Counter[str]) -> bool:
@@ -91,9 +97,8 @@ def _is_inside(outline: Outline, size: tuple[int, int], changes: Counter[str]) -
         changes["outlines left out: off the image"] += 1
         return False
     try:
-        for polygon in outline.polygons:
-            for ring in polygon:
-                check_outline(ring, *size)
+        for ring in itertools.chain(*outline.polygons):
+            check_outline(ring, *size)
     except UserError as error:
         raise UserError(f"{outline.where} {error}") from None
     return True
