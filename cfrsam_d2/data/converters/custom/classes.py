@@ -52,8 +52,8 @@ class ClassNames:
                 f"{nucleus} has no class: give it one of those in {self.file} ({listed})"
             )
         raise UserError(
-            f"{nucleus} is of class {reprlib.repr(wanted)}, which {self.file} does not have ({listed}): "
-            "add it there, or correct the label"
+            f"{nucleus} is of class {reprlib.repr(wanted)}, which {self.file} does not have "
+            f"({listed}): add it there, or correct the label"
         )
 
 

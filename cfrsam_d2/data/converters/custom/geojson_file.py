@@ -145,9 +145,9 @@ def _properties(feature: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _polygon(rings: Any) -> Polygon:
-    if not isinstance(rings, list):
+    if not isinstance(rings, list) or not rings:
         raise TypeError
-    outlines = [_ring(ring) for ring in rings] or [np.zeros((0, 2))]
+    outlines = [_ring(ring) for ring in rings]
     return [outlines[0], *(hole for hole in outlines[1:] if len(hole) > 2)]
 
 
