@@ -135,11 +135,12 @@ def survives(read: Callable[[Path], Any], suffix: str, content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"label{suffix}")
         path.write_bytes(content)
+        message = ""
         try:
             read(path)
         except UserError as error:
-            assert "label" in str(error)
-            assert len(str(error)) < 2000
+            message = str(error)
+        assert not message or (path.stem in message and len(message) < 2000)
 
 
 @pytest.mark.parametrize(
