@@ -3,6 +3,7 @@
 import io
 import struct
 import sys
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
@@ -13,7 +14,7 @@ KEYS = (
 )
 
 
-def read(path: str) -> dict[str, np.ndarray]:
+def read(path: str) -> dict[str, Any]:
     """The numbers that a file has under `KEYS`; other values become text."""
     with open(path, "rb") as file:
         data = loadmat(file, variable_names=KEYS)

@@ -70,12 +70,11 @@ def class_name(feature: dict[str, Any], where: str) -> str | None:
             value = json_from_bytes(value.encode(errors="replace"))
     if isinstance(value, dict):
         value = value.get("name") or value.get("names")
-    names = value if isinstance(value, list) else [value or None]
-    if names == [None] or not names:
-        return None
-    if not all(isinstance(name, str) for name in names):
+    names = value if isinstance(value, list) else [value]
+    texts = [name for name in names if isinstance(name, str)]
+    if value and len(texts) < len(names):
         raise UserError(f"{where} is of class {reprlib.repr(value)}: let its name be text")
-    return ": ".join(names)
+    return ": ".join(texts) or None
 
 
 def polygons_of(feature: dict[str, Any], where: str) -> list[Polygon]:
@@ -87,7 +86,7 @@ def polygons_of(feature: dict[str, Any], where: str) -> list[Polygon]:
     Raises:
         UserError: an outline is not made of x, y.
     """
-    geometries = [feature.get("nucleusGeometry") or feature.get("geometry")]
+    geometries: list[Any] = [feature.get("nucleusGeometry") or feature.get("geometry")]
     polygons: list[Polygon] = []
     try:
         for geometry in geometries:  # which grow meanwhile
@@ -98,7 +97,7 @@ def polygons_of(feature: dict[str, Any], where: str) -> list[Polygon]:
             elif kind == "Polygon":
                 polygons.append(_polygon(coordinates))
             elif kind == "MultiPolygon":
-                polygons += [_polygon(each) for each in coordinates]
+                polygons += map(_polygon, coordinates or [])
     except (AttributeError, TypeError, KeyError):
         raise UserError(
             f"{where} has an outline that is not made of x, y: export it again"

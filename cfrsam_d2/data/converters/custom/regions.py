@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ....structures.masks import BoxMask
 from ..polygons import Polygon, polygons_mask
@@ -61,7 +61,7 @@ class _Layout:
         self._high = np.array([each.max(axis=0) for each in corners])
         self._areas = (self._high - self._low).prod(axis=1)
         self._detected = np.array([outline.kind in _DETECTED for outline in outlines])
-        self._tree = cKDTree((self._low + self._high) / 2)
+        self._tree = KDTree((self._low + self._high) / 2)
 
     def is_region(self, index: int) -> bool:
         outline = self._outlines[index]
