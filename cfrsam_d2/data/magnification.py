@@ -4,6 +4,7 @@ Letters: H×W px as given, h×w px as wanted.
 """
 
 import math
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,10 @@ def check_magnification(source: str, value: Any) -> None:
     Raises:
         UserError: it is no number, or below 1: a pixel size, perhaps.
     """
-    if not isinstance(value, int | float) or not 1 <= value < float("inf"):
+    if not isinstance(value, int | float) or not 1 <= value <= 1000:
         raise UserError(
-            f"{source} is {value!r}: give the objective's, such as 40 or 20; it is about 10 over "
-            "the size of a pixel in µm"
+            f"{source} is {reprlib.repr(value)}: give the objective's, such as 40 or 20; it is "
+            "about 10 over the size of a pixel in µm"
         )
 
 

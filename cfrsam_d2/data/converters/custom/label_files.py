@@ -13,7 +13,7 @@ LABEL_MAPS = "label maps"
 MAT = ".mat files"
 _FORMS = {
     ".json": COCO,
-    ".geojson": GEOJSON,
+    **dict.fromkeys((".geojson", ".geojsonl", ".ndjson"), GEOJSON),
     ".mat": MAT,
     **dict.fromkeys((".png", ".tif", ".tiff", ".npy"), LABEL_MAPS),
 }
