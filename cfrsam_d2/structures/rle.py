@@ -155,7 +155,7 @@ def _covered_pixels(counts: Any) -> int:
 
 def _run_lengths(counts: Any) -> np.ndarray | None:
     """The runs of a compressed text, (n,) int64; None if it is damaged."""
-    if not isinstance(counts, str) or not counts:
+    if not isinstance(counts, str) or not counts or not counts.isascii():
         return None
     # Five bits a character, lowest first; bit 5 says that the number goes on, and bit 4 of its
     # last character is its sign.

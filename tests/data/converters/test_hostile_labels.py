@@ -99,7 +99,7 @@ def test_coco(changes: dict, message: str, tmp_path: Path) -> None:
 
 
 def test_run_lengths_that_overflow() -> None:
-    for counts in ("o" * 11 + "0", "oooooooo0" * 5, "P" * 3):
+    for counts in ("o" * 11 + "0", "oooooooo0" * 5, "P" * 3, "\ud800", "é"):
         with pytest.raises(UserError, match="does not cover its image: it is damaged"):
             rle_from_segmentation({"size": list(SIZE), "counts": counts}, *SIZE)
 
