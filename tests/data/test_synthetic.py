@@ -217,9 +217,9 @@ def test_two_processes_at_once_make_it_once(tmp_path):
     ]
     for process in processes:
         process.start()
-    drawn = [made.get(timeout=60) for _ in range(sum(FEW.values()))]
+    drawn = [made.get(timeout=600) for _ in range(sum(FEW.values()))]
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=600)
         assert process.exitcode == 0
     assert len(drawn) == 3
     assert made.empty()

@@ -99,7 +99,7 @@ def size_figures(comparison: Comparison) -> list[Figure]:
 
 def calibration_figures(comparison: Comparison) -> list[Figure]:
     """Predicted IoU against actual IoU, and its distribution; a run must have masks."""
-    rows_of_runs = _calibration_tables(comparison)
+    rows_of_runs = {name: rows or None for name, rows in _calibration_tables(comparison).items()}
     return [plots.calibration_plot(rows_of_runs), plots.score_bars(rows_of_runs)]
 
 
