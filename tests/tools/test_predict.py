@@ -259,6 +259,15 @@ def test_resume_predicts_what_is_not_complete(inputs: Path, run: Callable[..., P
     assert DarkParts.calls == 10
 
 
+def test_what_a_killed_run_left_is_gone_when_it_is_run_again(
+    inputs: Path, run: Callable[..., Path]
+) -> None:
+    complete = {path.name for path in run(inputs).iterdir()}
+    for left in (".tile.csv.partial", ".config.yaml.partial"):
+        (inputs.parent / "out" / left).write_text("half")
+    assert {path.name for path in run(inputs).iterdir()} == complete
+
+
 def test_results_of_another_config_are_not_resumed(
     inputs: Path, run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
