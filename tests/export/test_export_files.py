@@ -58,9 +58,9 @@ def test_a_class_that_is_a_formula_is_text() -> None:
     found = dataclasses.replace(prediction([LEFT, RIGHT]), classes=["=1+1", "-long", "odd"])
     rows = list(csv.DictReader(io.StringIO(nucleus_table(found))))
     assert [row["class"] for row in rows] == ["'=1+1", "'-long"]
-    found.instances.pred_points[:] = -1.5
-    found.instances.remove("pred_masks")
-    rows = list(csv.DictReader(io.StringIO(nucleus_table(found))))
+    points = prediction([LEFT, RIGHT], with_masks=False)
+    points.instances.pred_points[:] = -1.5
+    rows = list(csv.DictReader(io.StringIO(nucleus_table(points))))
     assert [row["x"] for row in rows] == ["-1.500", "-1.500"]
 
 
