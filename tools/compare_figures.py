@@ -19,9 +19,10 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 # isort: split
 from cfrsam_d2.apps.report import read_comparison
 from cfrsam_d2.apps.report.figures import comparison_picture, comparison_plots, find_images
+from cfrsam_d2.apps.report.notes import notes
 from cfrsam_d2.apps.report.plots import figure_file
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.files import png_bytes, write_bytes
+from cfrsam_d2.files import write_bytes, write_png
 
 
 @exits_on_user_error
@@ -43,17 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         last = len(comparison.dataset.images) - 1
         indices = np.linspace(0, last, min(args.count, last + 1)).round().astype(int).tolist()
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-        write_bytes(args.output / "nuclei.png", png_bytes(comparison_picture(comparison, indices)))
-        for name, figure in comparison_plots(comparison).items():
-            for kind in ("svg", "pdf"):
-                write_bytes(args.output / f"{name}.{kind}", figure_file(figure, kind))
-    except OSError as error:
-        raise UserError(
-            f"cannot write in {args.output} ({error.strerror}): let --output name another folder"
-        ) from None
-    print(f"Figures are in {args.output}")
+    write_png(args.output / "nuclei.png", comparison_picture(comparison, indices))
+    plots, missing = comparison_plots(comparison)
+    for name, figure in plots.items():
+        for kind in ("svg", "pdf"):
+            write_bytes(args.output / f"{name}.{kind}", figure_file(figure, kind))
+    said = [*notes(comparison), missing, f"Figures are in {args.output}"]
+    print("\n".join(filter(None, said)))
 
 
 if __name__ == "__main__":

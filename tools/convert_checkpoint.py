@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif not any(name.startswith(STAGE1) for name in conversion.weights):
         # Stage 1 is to come from MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS, whatever weights it has.
         checkpoint["left_out"] = dict.fromkeys(STAGE1)
-    with written_whole(args.output) as partial:
-        torch.save(checkpoint, partial)
+    with written_whole(args.output) as partial, partial.open("wb") as file:
+        torch.save(checkpoint, file)
     print(f"Wrote {args.output}: every weight of it is filled, and none of the file is left over.")
 
 

@@ -136,7 +136,6 @@ def report(model: str, stages: Mapping[str, Stage], folder: Path) -> None:
     masks = [scores[f"{split}/cfrsam_{model}"] for split in SPLITS]
     points = [scores[f"{split}/prompt_learner"] for split in SPLITS]
     tables = paper_tables(model, masks, points)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         write_csv(folder / f"{name}.csv", rows)
     write_json(folder / "tables.json", tables)

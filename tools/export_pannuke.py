@@ -104,7 +104,6 @@ def write_masks(path: Path, dataset_dicts: Sequence[dict], records: Iterable[np.
     """Write one (N, H, W, 6) array, image by image; the file appears whole or not at all."""
     height, width = dataset_dicts[0]["height"], dataset_dicts[0]["width"]
     shape = (len(dataset_dicts), height, width, NUM_CHANNELS)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A stream, not a memory map: on a full disk that would crash the process.
     with written_whole(path) as partial, open(partial, "wb") as file:
         header = {"descr": "<i4", "fortran_order": False, "shape": shape}

@@ -4,9 +4,9 @@
     python tools/predict.py INPUT… --output DIR [--formats geojson csv tiff npy coco overlay]
         [--magnification M] [--resume] --config-file configs/cfrsam_b.yaml [KEY VALUE …]
 
-Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be read
-or do not fit into memory are listed at the end, and the exit status is 1. docs/prediction.md
-describes the files.
+Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be
+predicted, because they are damaged or do not fit into memory, say, are listed at the end, and the
+exit status is 1. docs/prediction.md describes the files.
 """
 
 import argparse
@@ -21,16 +21,20 @@ import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
 from cfrsam_d2.data.image_files import InputImage, find_images
-from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.errors import DiskError, UserError, exits_on_user_error
 from cfrsam_d2.export import FORMATS, ExportFolder, Prediction, best_first
 from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
 
-# Said by PyTorch of a GPU's memory, of the machine's (two ways), and by OpenCV.
+# As PyTorch says it of a GPU and of the machine, OpenCV, CUDA's libraries, C++ and Linux.
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
     "can't allocate memory",
-    "Insufficient memory",
+    "defaultcpuallocator",
+    "insufficient memory",
+    "alloc_failed",
+    "bad_alloc",
+    "cannot allocate memory",
 )
 
 
@@ -50,32 +54,37 @@ def predict_images(
         if folder.is_complete(image.name):
             continue
         try:
-            with memory_errors_named(image.path):
+            with failures_named(image.path):
                 contents = folder.encode(predict_image(predictor, image, magnification))
+                folder.write(image.name, contents)
+        except DiskError:  # every other image would fail, too
+            raise
         except UserError as error:
             failures[image.path] = str(error)
-        else:
-            folder.write(image.name, contents)
     return failures
 
 
 @contextmanager
-def memory_errors_named(path: Path) -> Iterator[None]:
+def failures_named(path: Path) -> Iterator[None]:
     """
     Raises:
-        UserError: the block ran out of memory, of the machine or of the GPU.
+        UserError: the block failed, for what reason ever: the other images shall have their turn.
     """
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(f"{path} does not fit into memory: cut it into tiles") from None
+        if is_out_of_memory(error):
+            raise UserError(f"{path} does not fit into memory: cut it into tiles") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path} failed ({reason}): leave it out, and report this") from None
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error is of Python's or NumPy's memory, or PyTorch's and OpenCV's words for it."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+    """Whether an error is of Python's or NumPy's memory, or others' words for it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY)
 
 
 def predict_image(

@@ -48,8 +48,8 @@ class NucleusCheckpointer(DetectionCheckpointer):
         data |= {key: each.state_dict() for key, each in self.checkpointables.items()}
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
-        with written_whole(path) as partial:
-            torch.save(data | kwargs, partial)
+        with written_whole(path) as partial, partial.open("wb") as file:
+            torch.save(data | kwargs, file)
         if "trainer" in self.checkpointables:  # weights alone are nothing to resume from
             self.tag_last_checkpoint(os.path.basename(path))
 

@@ -1,6 +1,7 @@
 """Label maps, tables, COCO and overlays hold the same nuclei as the prediction."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_label_files_read_back() -> None:
     labels = np.load(io.BytesIO(npy), allow_pickle=False)
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, expected)
+
+
+def test_a_class_that_is_a_formula_is_text() -> None:
+    found = dataclasses.replace(prediction([LEFT, RIGHT]), classes=["=1+1", "-long", "odd"])
+    rows = list(csv.DictReader(io.StringIO(nucleus_table(found))))
+    assert [row["class"] for row in rows] == ["'=1+1", "'-long"]
+    points = prediction([LEFT, RIGHT], with_masks=False)
+    points.instances.pred_points[:] = -1.5
+    rows = list(csv.DictReader(io.StringIO(nucleus_table(points))))
+    assert [row["x"] for row in rows] == ["-1.500", "-1.500"]
 
 
 def test_label_files_without_nuclei() -> None:
