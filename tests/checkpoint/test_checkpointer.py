@@ -1,6 +1,8 @@
 """Checkpoints: whole on disk, safe to read, strict to load."""
 
+import errno
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -54,9 +56,13 @@ def test_failed_save_leaves_the_old_file(
     checkpointer.save("model")
     before = (tmp_path / "model.pth").read_bytes()
 
-    def full_disk(data: dict, path: str) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError("No space left on device")
+    def full_disk(data: dict, file: BinaryIO) -> None:
+        """As PyTorch, which fails again when it ends the file."""
+        file.write(b"half")
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            raise RuntimeError("[enforce fail at inline_container.cc:672]")  # noqa: B904
 
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(OSError, match="No space"):
