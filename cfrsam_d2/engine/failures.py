@@ -14,7 +14,7 @@ def full_disk_named(folder: str) -> Iterator[None]:
     Raises:
         UserError: the disk is full.
     """
-    logging.raiseExceptions = False  # nor does the log say each time that it cannot be written
+    raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False  # of each log line
     try:
         yield
     except OSError as error:
@@ -24,6 +24,8 @@ def full_disk_named(folder: str) -> Iterator[None]:
             f"the disk of {folder} is full ({error.strerror}): what was complete is still there; "
             "make room, and continue with --resume"
         ) from error
+    finally:
+        logging.raiseExceptions = raise_exceptions
 
 
 def _is_full_disk(error: BaseException) -> bool:

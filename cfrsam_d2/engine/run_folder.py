@@ -61,12 +61,13 @@ def last_checkpoint(folder: str) -> Path | None:
     if not os.path.isfile(tag):
         return None
     name = tag.read_text(errors="replace").strip()
-    if name != os.path.basename(name) or not os.path.isfile(tag.with_name(name or ".")):
+    path = Path(folder) / name
+    if path.parent != tag.parent or "\0" in name or not os.path.isfile(path):
         raise UserError(
             f"{tag} names {name!r}, which is no file of that folder: write the name of a "
             "checkpoint into it, such as model_final.pth"
         )
-    return tag.with_name(name)
+    return path
 
 
 def check_unused(folder: str) -> None:
