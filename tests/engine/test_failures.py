@@ -17,9 +17,7 @@ def fail(error: Exception) -> None:
 
 def test_a_full_disk() -> None:
     for code in (errno.ENOSPC, errno.EDQUOT):
-        with pytest.raises(
-            UserError, match=r"^the disk of out is full \(no room\): .* make room, "
-        ):
+        with pytest.raises(UserError, match=r"^the disk of out is full \(no room\): .* make room"):
             fail(OSError(code, "no room"))
         assert logging.raiseExceptions
 
