@@ -21,7 +21,7 @@ from pathlib import Path
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.checkpoint.files import read_checkpoint
+from cfrsam_d2.checkpoint.files import read_weights
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.engine.checks import check_training
 from cfrsam_d2.engine.resuming import check_same_config
@@ -79,7 +79,7 @@ class Stage:
         check_training(self.cfg)
         check_initial_weights(self.cfg, resume=True)
         if self.cfg.MODEL.SAM.WEIGHTS:
-            read_checkpoint(self.cfg.MODEL.SAM.WEIGHTS)
+            read_weights(self.cfg.MODEL.SAM.WEIGHTS)
 
     def run(self, num_gpus: int) -> None:
         """Train, from where it stopped, and score.
