@@ -13,6 +13,7 @@ ends, they are scored on DATASETS.TEST. A run that was interrupted continues wit
 import argparse
 import sys
 import time
+from contextlib import nullcontext
 
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException
@@ -26,25 +27,44 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
+from cfrsam_d2.engine.checks import check_classes, check_training
+from cfrsam_d2.engine.failures import full_disk_named
+from cfrsam_d2.engine.resuming import check_same_config
+from cfrsam_d2.engine.run_folder import check_unused, last_checkpoint, locked_folder
 from cfrsam_d2.engine.weights import check_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, set up the log, and keep a copy of both in OUTPUT_DIR."""
+def read_config(args: argparse.Namespace) -> CfgNode:
+    """Read the config and find out, before anything is written, what would stop the run."""
     cfg = load_config(args.config_file, args.opts)
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cfrsam_d2")
-    if not args.eval_only:
-        check_initial_weights(cfg, resume=args.resume)
-    cfg.freeze()
+    if args.eval_only:
+        check_classes(cfg)
+        return cfg
+    check_training(cfg)
+    check_initial_weights(cfg, resume=args.resume)
+    if not args.resume:
+        check_unused(cfg.OUTPUT_DIR)
+    elif checkpoint := last_checkpoint(cfg.OUTPUT_DIR):
+        check_same_config(cfg, checkpoint)
     return cfg
 
 
 @exits_on_user_error
 def main(args: argparse.Namespace) -> None:
     """Train or evaluate in this process."""
-    cfg = setup(args)
+    cfg = read_config(args)
+    folder = locked_folder(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext()
+    with folder, full_disk_named(cfg.OUTPUT_DIR):
+        comm.synchronize()  # nobody writes before the main process has the folder
+        run_in_folder(cfg, args)
+
+
+def run_in_folder(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Keep a log and a copy of the config in OUTPUT_DIR, and train or evaluate."""
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cfrsam_d2")
+    cfg.freeze()
     if args.eval_only:
         NucleusTrainer.test(cfg, build_trained_model(cfg))
     else:

@@ -15,7 +15,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from tabulate import tabulate
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
@@ -28,9 +27,9 @@ from cfrsam_d2.checkpoint.conversion import (
     convert_file,
     merge_stages,
 )
+from cfrsam_d2.checkpoint.files import write_checkpoint
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.files import written_whole
 
 
 def describe(conversion: Conversion) -> str:
@@ -80,8 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif not any(name.startswith(STAGE1) for name in conversion.weights):
         # Stage 1 is to come from MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS, whatever weights it has.
         checkpoint["left_out"] = dict.fromkeys(STAGE1)
-    with written_whole(args.output) as partial, partial.open("wb") as file:
-        torch.save(checkpoint, file)
+    write_checkpoint(args.output, checkpoint)
     print(f"Wrote {args.output}: every weight of it is filled, and none of the file is left over.")
 
 

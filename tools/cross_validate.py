@@ -15,18 +15,17 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
 
 # isort: split
-from cfrsam_d2.checkpoint.files import read_checkpoint
+from cfrsam_d2.checkpoint.files import read_weights
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.engine.checks import check_training
+from cfrsam_d2.engine.resuming import check_same_config
+from cfrsam_d2.engine.run_folder import last_checkpoint
 from cfrsam_d2.engine.weights import check_initial_weights
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.cross_validation import format_paper_tables, paper_tables
@@ -36,13 +35,6 @@ from cfrsam_d2.files import write_json
 ROOT = Path(__file__).resolve().parents[1]
 # By the folds that train, validate and test: the folder of a split's configs.
 SPLITS = {"123": ".", "213": "pannuke/213", "321": "pannuke/321"}
-# What may differ between the runs of one training: where it runs, and how its files are reached.
-MAY_CHANGE = {
-    "MODEL.DEVICE",
-    "DATALOADER.NUM_WORKERS",
-    "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS",
-    "OUTPUT_DIR",
-}
 
 
 class Stage:
@@ -76,17 +68,8 @@ class Stage:
         Raises:
             UserError: the output folder has a training with another config.
         """
-        file = self.folder / "config.yaml"
-        if not file.is_file():
-            return
-        before = dict(_leaves(yaml.safe_load(file.read_text())))
-        now = dict(_leaves(yaml.safe_load(self.cfg.dump())))
-        for key in now.keys() & before.keys() - MAY_CHANGE:
-            if before[key] != now[key]:
-                raise UserError(
-                    f"{self.folder} has a training with {key} {before[key]!r}, not {now[key]!r}: "
-                    "give the same keys again, or another --output"
-                )
+        if checkpoint := last_checkpoint(str(self.folder)):
+            check_same_config(self.cfg, checkpoint, may_change=())
 
     def check_inputs(self) -> None:
         """
@@ -96,7 +79,7 @@ class Stage:
         check_training(self.cfg)
         check_initial_weights(self.cfg, resume=True)
         if self.cfg.MODEL.SAM.WEIGHTS:
-            read_checkpoint(self.cfg.MODEL.SAM.WEIGHTS)
+            read_weights(self.cfg.MODEL.SAM.WEIGHTS)
 
     def run(self, num_gpus: int) -> None:
         """Train, from where it stopped, and score.
@@ -140,14 +123,6 @@ def report(model: str, stages: Mapping[str, Stage], folder: Path) -> None:
         write_csv(folder / f"{name}.csv", rows)
     write_json(folder / "tables.json", tables)
     print(f"\n{format_paper_tables(tables)}\n\nTables are in {folder}")
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 @exits_on_user_error

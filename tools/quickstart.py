@@ -10,6 +10,7 @@ method reaches on these data.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ def run_step(title: str, *command: str, trains: str | None = None) -> None:
     print(f"$ python {' '.join(command)}", flush=True)
     log = ROOT / OUTPUT / f"{title}.log"
     if trains is not None:
-        metrics_file(trains).unlink(missing_ok=True)  # of an earlier training
+        shutil.rmtree(metrics_file(trains).parent, ignore_errors=True)  # an earlier training
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT

@@ -4,6 +4,7 @@ import logging
 import os
 import weakref
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ from ..data.loader import PromptFinder, build_test_loader, build_train_loader
 from ..evaluation import NucleusEvaluator
 from ..modeling import training_prompts
 from ..modeling.meta_arch import CFRSAM
-from .checks import check_training
 from .ema import WeightAverage
+from .failures import log_without_traceback
 from .hooks import (
     EarlyStopping,
     SeedForward,
@@ -38,9 +39,12 @@ from .hooks import (
 )
 from .learner_prompts import learner_prompts
 from .optimizer import build_optimizer
+from .resuming import kept_keys
+from .run_folder import forget_lines, last_checkpoint, remove_leftovers
 from .weights import load_initial_weights
 
 logger = logging.getLogger(__name__)
+logging.getLogger(TrainerBase.__module__).addFilter(log_without_traceback)
 
 
 class NucleusTrainer(DefaultTrainer):
@@ -53,11 +57,13 @@ class NucleusTrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         """
+        Args:
+            cfg: what `check_training` lets pass. This process has its OUTPUT_DIR alone.
+
         Raises:
-            UserError: the config cannot be trained with.
+            UserError: a part of the model, or the optimiser, cannot be built.
         """
         TrainerBase.__init__(self)  # DefaultTrainer's own would build with its checkpointer
-        check_training(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
@@ -88,6 +94,10 @@ class NucleusTrainer(DefaultTrainer):
         self.early_stopping = None
         if self.validation and (patience := cfg.TEST.EARLY_STOPPING_PATIENCE):
             self.early_stopping = EarlyStopping(self.validation, patience)
+        # Older checkpoints serve no purpose, and those of SAM-H are large.
+        self.periodic_checkpointer = hooks.PeriodicCheckpointer(
+            self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=1
+        )
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -98,12 +108,12 @@ class NucleusTrainer(DefaultTrainer):
         Raises:
             UserError: the weights are missing or do not fit.
         """
-        resumes = resume and self.checkpointer.has_checkpoint()
-        if resume and not resumes:
+        checkpoint = last_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
+        if resume and not checkpoint:
             logger.warning("%s has no checkpoint: starting anew", self.cfg.OUTPUT_DIR)
-        path = self.checkpointer.get_checkpoint_file() if resumes else self.cfg.MODEL.WEIGHTS
+        path = str(checkpoint or self.cfg.MODEL.WEIGHTS)
         load_initial_weights(self.checkpointer.model, self.cfg, path)
-        if resumes:
+        if checkpoint:
             self.checkpointer.load(path)
             self.start_iter = self.iter + 1
         elif path:
@@ -114,8 +124,6 @@ class NucleusTrainer(DefaultTrainer):
 
         So a checkpoint knows of a validation at its iteration, which a resumed run does not repeat.
         """
-        is_main = comm.is_main_process()
-        period = self.cfg.SOLVER.CHECKPOINT_PERIOD
         return [
             hooks.IterationTimer(),
             SeedForward(self.cfg.SEED),
@@ -123,13 +131,20 @@ class NucleusTrainer(DefaultTrainer):
             hooks.LRScheduler(),
             UpdateAverage(self.average) if self.average else None,
             self.validation,
-            # Older checkpoints serve no purpose, and those of SAM-H are large.
-            hooks.PeriodicCheckpointer(self.checkpointer, period, max_to_keep=1)
-            if is_main
-            else None,
-            hooks.PeriodicWriter(self.build_writers()) if is_main else None,
-            self.early_stopping,
+            self.periodic_checkpointer if comm.is_main_process() else None,
         ]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "config": kept_keys(self.cfg)}
+
+    def _begin_writing(self) -> None:
+        """Go on in a folder as an uninterrupted run leaves it, and open its logs."""
+        folder = self.cfg.OUTPUT_DIR
+        self.periodic_checkpointer.recent_checkpoints = remove_leftovers(
+            folder, self.start_iter - 1
+        )
+        forget_lines(Path(folder) / "metrics.json", self.start_iter)
+        self.register_hooks([hooks.PeriodicWriter(self.build_writers())])
 
     def train(self) -> dict:
         """Train, then score the test set once, with the best weights of validation.
@@ -137,6 +152,9 @@ class NucleusTrainer(DefaultTrainer):
         Returns:
             The scores of the test set; {} without one, or where this is not the main process.
         """
+        if comm.is_main_process():
+            self._begin_writing()
+        self.register_hooks([self.early_stopping])  # the last one: hooks after it are left out
         try:
             if self.early_stopping:
                 self.early_stopping.check(self.start_iter)  # the resumed run may have ended

@@ -28,6 +28,8 @@ def imagenet() -> dict[str, Tensor]:
 def test_a_local_file_fills_every_weight(imagenet: dict[str, Tensor], tmp_path: Path) -> None:
     save_file(imagenet, tmp_path / "model.safetensors")
     torch.save({"model": imagenet}, tmp_path / "convnext.pth")
+    wrapped = {f"module.{name}": each for name, each in imagenet.items()}
+    torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "trained.pth")
     for path in tmp_path.iterdir():
         backbone = build_convnext(SMALLEST)
         load_imagenet_weights(backbone, SMALLEST, str(path))
@@ -85,9 +87,8 @@ def test_a_file_that_does_not_fill_the_backbone_is_refused(
     before = {name: each.clone() for name, each in backbone.state_dict().items()}
     for name, remedy in {
         "short.safetensors": r"does not hold the ImageNet weights of 'convnext_atto': let MODEL",
-        "page.safetensors": r"page.safetensors', which cannot be loaded .*: download it again",
+        "page.safetensors": r"page.safetensors cannot be loaded: it is a web page, not weights",
         "none.safetensors": r"PRETRAINED_FILE is '\S+none.safetensors', which does not exist: cor",
-        "none.pth": r"none.pth does not exist",
     }.items():
         with pytest.raises(UserError, match=remedy):
             load_imagenet_weights(backbone, SMALLEST, str(tmp_path / name))

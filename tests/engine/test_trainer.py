@@ -1,5 +1,6 @@
 """Whole runs of a toy model: validation, best weights, resuming bit by bit, bad losses."""
 
+import errno
 import json
 import math
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from detectron2.utils.env import seed_all_rng
 from interruption import interrupt
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model
+from cfrsam_d2.engine.failures import full_disk_named
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.structures.rle import decode_mask
 
@@ -71,6 +73,71 @@ def test_resumed_run_is_the_uninterrupted_one(
         assert logged(resumed, name) == tail
     for name in ("model_final.pth", "model_best.pth"):
         assert_same(read(tmp_path / "straight" / name), read(tmp_path / "resumed" / name))
+
+
+def test_ten_kills_leave_what_an_uninterrupted_run_leaves(
+    toy_config: Callable[..., CfgNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that are killed cannot tidy up: halves of files are planted after each."""
+
+    def config(name: str) -> CfgNode:
+        keys = {"SOLVER.MAX_ITER": 24, "SOLVER.CHECKPOINT_PERIOD": 2, "TEST.EVAL_PERIOD": 20}
+        pairs = (each for pair in keys.items() for each in pair)
+        return toy_config(*pairs, "OUTPUT_DIR", tmp_path / name)
+
+    def left(name: str) -> set[str]:
+        paths = (tmp_path / name).rglob("*")
+        return {
+            str(path.relative_to(tmp_path / name)) for path in paths if "tfevents" not in str(path)
+        }
+
+    train(config("straight"))
+    for iteration in (1, 3, 5, 8, 11, 14, 17, 19, 21, 23):
+        interrupt(lambda: train(config("killed"), resume=True), iteration, monkeypatch)
+        folder = tmp_path / "killed"
+        for half in (".model_best.pth.partial", f".model_{iteration:07}.pth.partial"):
+            (folder / half).touch()
+        with (folder / "metrics.json").open("a") as metrics:
+            metrics.write(f'{{"iteration": {iteration}}}\n{{"iter')
+    (folder / "model_0000001.pth").touch()  # of a process that was killed before it removed it
+    train(config("killed"), resume=True)
+    assert left("killed") == left("straight")
+    assert {name for name in left("killed") if "model_" in name} == {
+        "model_0000023.pth", "model_best.pth", "model_final.pth",
+    }  # fmt: skip
+    for name in ("model_final.pth", "model_best.pth"):
+        assert_same(read(tmp_path / "straight" / name), read(folder / name))
+    for name in ("straight", "killed"):
+        lines = (tmp_path / name / "metrics.json").read_text().splitlines()
+        assert [json.loads(line)["iteration"] for line in lines] == [19, 23]
+
+
+def fill_disk(*args: object, **kwargs: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("place", ["torch.save", "detectron2.utils.events.JSONWriter.write"])
+def test_a_full_disk_ends_training_with_one_sentence(
+    place: str,
+    toy_config: Callable[..., CfgNode],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """After the first checkpoint; where there is room again, the run is the uninterrupted one."""
+    cfg = toy_config("OUTPUT_DIR", tmp_path / "full")
+    interrupt(lambda: train(cfg), 5, monkeypatch)
+    caplog.clear()
+    with monkeypatch.context() as patch, full_disk_named(cfg.OUTPUT_DIR):
+        patch.setattr(place, fill_disk)
+        with pytest.raises((UserError, OSError), match="No space left on device"):
+            train(cfg, resume=True)
+    assert "Exception during training: " in caplog.text
+    assert not any(record.exc_info for record in caplog.records)
+    train(cfg, resume=True)
+    train(toy_config("OUTPUT_DIR", tmp_path / "straight"))
+    for name in ("model_final.pth", "model_best.pth"):
+        assert_same(read(tmp_path / "straight" / name), read(tmp_path / "full" / name))
 
 
 class DrawNumber(HookBase):
