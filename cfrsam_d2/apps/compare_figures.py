@@ -1,0 +1,54 @@
+"""What `tools/compare_figures.py` does: figures of several runs as files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..files import png_bytes, write_bytes
+from .report import read_comparison
+from .report.comparison import Comparison
+from .report.figures import comparison_picture, comparison_plots, find_images
+from .report.plots import figure_file
+
+
+def compare(
+    folders: Sequence[Path],
+    dataset: str | None,
+    names: Sequence[str] | None,
+    count: int,
+    output: Path,
+) -> None:
+    """Write a picture of nuclei, and plots.
+
+    Args:
+        folders: OUTPUT_DIR of each run.
+        dataset: its name; by default the first of DATASETS.TEST.
+        names: file names of the images that are columns.
+        count: of columns, evenly from the dataset, where there are no names.
+        output: folder of the files.
+
+    Raises:
+        UserError: a run cannot be read, there is no such image, or the files cannot be written.
+    """
+    comparison = read_comparison(folders, dataset)
+    if names:
+        indices = find_images(comparison, names)
+    else:
+        last = len(comparison.dataset.images) - 1
+        indices = np.linspace(0, last, min(count, last + 1)).round().astype(int).tolist()
+    try:
+        _write(comparison, indices, output)
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {output} ({error.strerror}): let --output name another folder"
+        ) from None
+
+
+def _write(comparison: Comparison, indices: Sequence[int], output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_bytes(output / "nuclei.png", png_bytes(comparison_picture(comparison, indices)))
+    for name, figure in comparison_plots(comparison).items():
+        for kind in ("svg", "pdf"):
+            write_bytes(output / f"{name}.{kind}", figure_file(figure, kind))

@@ -1,0 +1,65 @@
+"""What `train_net.py` does: train or evaluate, in one process per GPU."""
+
+import argparse
+import sys
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup, launch
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from torch.multiprocessing.spawn import ProcessExitedException
+
+from ..engine import NucleusTrainer, build_trained_model, load_config
+from ..engine.processes import ends_process_groups
+from ..engine.weights import check_initial_weights
+from ..errors import UserError, exits_on_user_error
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Read the config, set up the log, and keep a copy of both in OUTPUT_DIR."""
+    cfg = load_config(args.config_file, args.opts)
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cfrsam_d2")
+    if not args.eval_only:
+        check_initial_weights(cfg, resume=args.resume)
+    cfg.freeze()
+    return cfg
+
+
+@ends_process_groups
+@exits_on_user_error
+def train_or_evaluate(args: argparse.Namespace) -> None:
+    """In this process."""
+    cfg = setup(args)
+    if args.eval_only:
+        NucleusTrainer.test(cfg, build_trained_model(cfg))
+    else:
+        trainer = NucleusTrainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        trainer.train()
+
+
+def run(args: argparse.Namespace) -> None:
+    """Call `train_or_evaluate` once per GPU.
+
+    Args:
+        args: of `train_net.py`.
+
+    Raises:
+        UserError: there are fewer GPUs.
+    """
+    num_gpus = torch.cuda.device_count()
+    if num_gpus and args.num_gpus > num_gpus:
+        raise UserError(f"--num-gpus is {args.num_gpus}, but there are {num_gpus}")
+    try:
+        launch(
+            train_or_evaluate,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except ProcessExitedException as error:  # one of several, which has said why
+        sys.exit(error.exit_code)
