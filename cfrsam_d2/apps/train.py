@@ -11,9 +11,9 @@ from detectron2.utils.logger import setup_logger
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from ..engine import NucleusTrainer, build_trained_model, load_config
-from ..engine.processes import ends_process_groups
 from ..engine.weights import check_initial_weights
 from ..errors import UserError, exits_on_user_error
+from ..process_groups import ends_process_groups
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
