@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "configs" / "quickstart"
 # Processes are forked from one that has imported these: else most kills would meet imports.
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["cfrsam_d2.apps.train", "cfrsam_d2.apps.predict"])

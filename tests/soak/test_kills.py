@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICKSTART
-from killed_commands import Command
+import yaml
+from killed_commands import QUICKSTART, Command
 from published_weights import state_dict
 
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
 
+pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("CFRSAM_SOAK_KILLS", 30))
 LEARNER = ["--config-file", str(QUICKSTART / "prompt_learner.yaml")]
 SCHEDULE = [
@@ -33,8 +34,8 @@ def training(on_data: list[str], tmp_path: Path) -> Command:
 @pytest.fixture
 def preparing(data: Path, tmp_path: Path) -> Command:
     classes, output = tmp_path / "classes.yaml", tmp_path / "prepared"
-    names = dict(enumerate(SYNTHETIC_CLASSES))
-    classes.write_text(json.dumps({"classes": names}))
+    names = dict(enumerate(SYNTHETIC_CLASSES, start=1))
+    classes.write_text(yaml.safe_dump({"classes": names}))
     split = data / "train"
     files = ["--labels", str(split / "nuclei.json"), "--classes", str(classes)]
     arguments = ["custom", str(split / "images"), *files, "--output", str(output)]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cfrsam_d2.predictor import NucleusPredictor
 
+pytestmark = pytest.mark.slow
 IMAGES = int(os.environ.get("CFRSAM_SOAK_IMAGES", 500))
 SIDES = (48, 400)  # px, the least and the most
 NOISE = 8  # gray levels
