@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import albumentations as A
+
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
+
+# isort: split
 import numpy as np
 import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from inference import NUCLEI, training_step_of
 from known_prompts import random_image
 from tabulate import tabulate
 from timing import check_count, median_seconds
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
 
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import load_config

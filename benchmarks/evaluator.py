@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-import cfrsam_d2  # noqa: F401  (puts the stand-in on the path where Detectron2 is missing)
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
 
 # isort: split
+import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances

@@ -14,15 +14,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-from tabulate import tabulate
-from torch import Tensor, nn
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
 
 # isort: split
+import torch
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
+from tabulate import tabulate
+from torch import Tensor, nn
 
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.modeling.plain import plain_form

@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
+
+# isort: split
 import pytest
 import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads weights
-
-import cfrsam_d2  # noqa: F401  (puts the stand-in on the path where Detectron2 is missing)
 
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the tests run in several processes, and their tensors are small

@@ -8,7 +8,6 @@ networks small and trained from scratch. It ends with status 1 if the scores are
 method reaches on these data.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import yaml
 from tqdm import tqdm
+
+from cfrsam_d2.command_line import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = "configs/quickstart"
@@ -74,9 +75,7 @@ def scores(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(arguments)
+    build_parser(__doc__).parse_args(arguments)
     start = time.monotonic()
     (ROOT / OUTPUT).mkdir(parents=True, exist_ok=True)
     for stage in ("prompt_learner", "cfrsam"):

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from cfrsam_d2.apps import cross_validate
 from cfrsam_d2.data.builtin import dataset_root, register_builtin_datasets
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from cfrsam_d2.engine import NucleusTrainer
 from cfrsam_d2.engine.resuming import kept_keys
 from cfrsam_d2.structures.masks import BoxMask
-from tools import cross_validate
+from tools.cross_validate import main
 
 TINY = [
     *("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"),
@@ -57,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(output: Path, *options: str) -> None:
-    cross_validate.main(["--model", "b", "--output", str(output), *TINY, *options])
+    main(["--model", "b", "--output", str(output), *TINY, *options])
 
 
 class StubbedTrainings:

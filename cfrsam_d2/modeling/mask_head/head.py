@@ -265,9 +265,10 @@ class PointPromptedMaskHead(nn.Module):
 
         own_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([own_tokens.expand(len(prompts), -1, -1), sparse], dim=1)  # (R, 7+k, C)
-        tokens, image_tokens = decoder.transformer(
-            maps.embeddings[prompt_image] + dense, positions, tokens
-        )
+        # Not `embeddings[prompt_image]`: on CPUs, threads of its backward pass add up the prompts
+        # of an image in the order in which they come, another in every run.
+        embeddings = maps.embeddings.index_select(0, prompt_image)  # (R, C, h, w)
+        tokens, image_tokens = decoder.transformer(embeddings + dense, positions, tokens)
         image_map = image_tokens.transpose(1, 2).unflatten(2, (height, width))  # (R, C, h, w)
         features = decoder.output_upscaling(image_map)  # (R, 32, 4h, 4w)
         weights = decoder.output_hypernetworks_mlps[MASK_TOKEN](tokens[:, 1 + MASK_TOKEN])
