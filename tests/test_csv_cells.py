@@ -8,11 +8,12 @@ from cfrsam_d2.csv_cells import text_cell
 from cfrsam_d2.evaluation.writers import write_csv
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-1"]
+CELLS = ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "' =1", "''=1", "'''-1"]
 NAMES = ["", "a=1", "it's", "'quoted'", "1-2", "Kolon"]
 
 
 def test_formulas_get_an_apostrophe_and_names_stay() -> None:
-    assert [text_cell(name) for name in FORMULAS] == [f"'{name}" for name in FORMULAS]
+    assert [text_cell(name) for name in FORMULAS] == CELLS
     assert [text_cell(name) for name in NAMES] == NAMES
 
 
@@ -25,7 +26,7 @@ def test_tables_of_an_evaluation(tmp_path: Path) -> None:
     with open(tmp_path / "images.csv", newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     for column in ("image_id", "file_name", "tissue"):
-        assert [row[column] for row in written] == [f"'{name}" for name in FORMULAS] + NAMES
+        assert [row[column] for row in written] == CELLS + NAMES
     assert {(row["n_gt"], row["bPQ"]) for row in written} == {("-3", "-0.5")}
     table = read_image_scores(tmp_path / "images.csv", has_masks=False)
     assert table.keys() == {"n_gt", "bPQ"}
