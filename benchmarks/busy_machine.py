@@ -55,9 +55,9 @@ def seconds_per_iteration(stage: str, iterations: int, overrides: Sequence[str] 
 
 
 def train_step(trainer: NucleusTrainer, batch: list[dict[str, Any]]) -> None:
-    losses: dict = trainer.model(batch)
+    total: Any = sum(trainer.model(batch).values())
     trainer.optimizer.zero_grad()
-    sum(losses.values()).backward()
+    total.backward()
     trainer.optimizer.step()
 
 
