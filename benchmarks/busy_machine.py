@@ -21,6 +21,7 @@ from typing import Any
 import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
 
 # isort: split
+import torch
 from processes import busy_processes, run_apart
 from tabulate import tabulate
 
@@ -55,9 +56,9 @@ def seconds_per_iteration(stage: str, iterations: int, overrides: Sequence[str] 
 
 
 def train_step(trainer: NucleusTrainer, batch: list[dict[str, Any]]) -> None:
-    total: Any = sum(trainer.model(batch).values())
+    losses = torch.stack([*trainer.model(batch).values()])
     trainer.optimizer.zero_grad()
-    total.backward()
+    losses.sum().backward()
     trainer.optimizer.step()
 
 
