@@ -27,7 +27,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
-from cfrsam_d2.engine.checks import check_classes, check_training
+from cfrsam_d2.engine.checks import check_training
 from cfrsam_d2.engine.failures import full_disk_named
 from cfrsam_d2.engine.resuming import check_same_config
 from cfrsam_d2.engine.run_folder import check_unused, last_checkpoint, locked_folder
@@ -39,7 +39,6 @@ def read_config(args: argparse.Namespace) -> CfgNode:
     """Read the config and find out, before anything is written, what would stop the run."""
     cfg = load_config(args.config_file, args.opts)
     if args.eval_only:
-        check_classes(cfg)
         return cfg
     check_training(cfg)
     check_initial_weights(cfg, resume=args.resume)
