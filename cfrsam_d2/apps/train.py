@@ -12,7 +12,7 @@ from detectron2.utils.logger import setup_logger
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from ..engine import NucleusTrainer, build_trained_model, load_config
-from ..engine.checks import check_classes, check_training
+from ..engine.checks import check_training
 from ..engine.failures import full_disk_named
 from ..engine.resuming import check_same_config
 from ..engine.run_folder import check_unused, last_checkpoint, locked_folder
@@ -25,7 +25,6 @@ def read_config(args: argparse.Namespace) -> CfgNode:
     """Read the config and find out, before anything is written, what would stop the run."""
     cfg = load_config(args.config_file, args.opts)
     if args.eval_only:
-        check_classes(cfg)
         return cfg
     check_training(cfg)
     check_initial_weights(cfg, resume=args.resume)
