@@ -45,10 +45,8 @@ def prepare_monuseg(args: argparse.Namespace) -> None:
 
 def prepare_custom(args: argparse.Namespace) -> None:
     from cfrsam_d2.data.converters.custom import convert_custom
-    from cfrsam_d2.data.magnification import DEFAULT_MAGNIFICATION
 
-    magnification = args.magnification if args.magnification is not None else DEFAULT_MAGNIFICATION
-    print(convert_custom(args.images, args.labels, args.classes, args.output, magnification))
+    print(convert_custom(args.images, args.labels, args.classes, args.output, args.magnification))
 
 
 def output_folder(args: argparse.Namespace) -> Path:

@@ -93,6 +93,8 @@ def test_table_of_points_and_of_nothing() -> None:
 def test_coco_reads_back(tmp_path: Path) -> None:
     masks = list(SHAPES.values())
     parts = [coco_part(prediction([])), coco_part(prediction(masks)), coco_part(prediction([LEFT]))]
+    for part, name in zip(parts, ("empty", "tile", "left"), strict=True):
+        part["image"]["file_name"] = f"slide/{name}.png"
     file = tmp_path / "nuclei.json"
     file.write_text(json.dumps(merge_coco_parts(parts, CLASSES)))
 
