@@ -132,7 +132,7 @@ def describe_differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor
     retyped = [
         f"{key} is {weights[key].dtype} there and {own[key].dtype} here"
         for key in own
-        if key in weights and _kind(weights[key]) != _kind(own[key])
+        if key in weights and _loses(weights[key], own[key])
     ]
     differences = {
         "missing": missing,
@@ -145,8 +145,9 @@ def describe_differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor
     )
 
 
-def _kind(weight: Tensor) -> tuple[bool, bool]:
-    return weight.is_floating_point(), weight.is_complex()
+def _loses(weight: Tensor, own: Tensor) -> bool:
+    """Whether a weight is no such number as the model's own; a count may be a float."""
+    return weight.is_complex() or own.is_floating_point() > weight.is_floating_point()
 
 
 def _load_strictly(
