@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test lint format clean
+.PHONY: setup quickstart test soak test-cuda lint format clean
 
 setup: $(READY)
 
@@ -19,6 +19,14 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Hundreds of images through one process, and commands that are killed: some 20 minutes.
+soak: setup
+	$(BIN)/python -m pytest -m slow -n 2 tests/soak
+
+# Without a GPU there is nothing to run, which pytest calls 5.
+test-cuda: setup
+	$(BIN)/python -m pytest -q tests/cuda || test $$? -eq 5
 
 lint: setup
 	$(BIN)/ruff check .

@@ -11,72 +11,37 @@ ends, they are scored on DATASETS.TEST. A run that was interrupted continues wit
 """
 
 import argparse
-import sys
-import time
+import os
+from collections.abc import Sequence
 
-import torch
-from torch.multiprocessing.spawn import ProcessExitedException
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, default_setup, launch
-from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
-
-from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
-from cfrsam_d2.engine.weights import check_initial_weights
-from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.command_line import build_parser
+from cfrsam_d2.errors import exits_on_user_error
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, set up the log, and keep a copy of both in OUTPUT_DIR."""
-    cfg = load_config(args.config_file, args.opts)
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cfrsam_d2")
-    if not args.eval_only:
-        check_initial_weights(cfg, resume=args.resume)
-    cfg.freeze()
-    return cfg
+def training_parser() -> argparse.ArgumentParser:
+    """The switches of Detectron2's `default_argument_parser`, which would import PyTorch first."""
+    parser = build_parser(__doc__)
+    add = parser.add_argument
+    add("--config-file", default="", metavar="FILE", help="of either stage")
+    add("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    add("--eval-only", action="store_true", help="score trained weights on DATASETS.TEST")
+    add("--num-gpus", type=int, default=1, help="of each machine (default: %(default)s)")
+    add("--num-machines", type=int, default=1, help="default: %(default)s")
+    add("--machine-rank", type=int, default=0, help="of this machine (default: %(default)s)")
+    # A port that is the user's own: processes left over from another run are then noticed.
+    port = 2**15 + 2**14 + hash(os.getuid() if hasattr(os, "getuid") else 1) % 2**14
+    add("--dist-url", default=f"tcp://127.0.0.1:{port}", help="where processes meet")
+    add("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the file")
+    return parser
 
 
 @exits_on_user_error
-def main(args: argparse.Namespace) -> None:
-    """Train or evaluate in this process."""
-    cfg = setup(args)
-    if args.eval_only:
-        NucleusTrainer.test(cfg, build_trained_model(cfg))
-    else:
-        trainer = NucleusTrainer(cfg)
-        trainer.resume_or_load(resume=args.resume)
-        trainer.train()
-    if comm.get_world_size() > 1:
-        # A thread of the process group that first gets to freeing its tensors after Python's end
-        # aborts the process, and with it the others: they may end when the main one has scored.
-        comm.synchronize()
-        time.sleep(1)
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and train or evaluate."""
+    args = training_parser().parse_args(arguments)
+    from cfrsam_d2.apps import train  # takes seconds
 
-
-@exits_on_user_error
-def run(arguments: list[str] | None = None) -> None:
-    """Read the command line and run `main` once per GPU."""
-    parser = default_argument_parser(epilog=__doc__)
-    args = parser.parse_args(arguments)
-    num_gpus = torch.cuda.device_count()
-    if num_gpus and args.num_gpus > num_gpus:
-        raise UserError(f"--num-gpus is {args.num_gpus}, but there are {num_gpus}")
-    try:
-        launch(
-            main,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args,),
-        )
-    except ProcessExitedException as error:  # one of several, which has said why
-        sys.exit(error.exit_code)
+    train.run(args)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ The sizes are those of BGMR: 48 channels to 16, on 25 crops of 64 px. Medians of
 from collections.abc import Callable
 from functools import partial
 
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
+
+# isort: split
 import torch
 from tabulate import tabulate
 from timing import median_seconds

@@ -19,16 +19,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
+
+# isort: split
 import torch
+from detectron2.config import CfgNode
 from known_prompts import give_prompts, random_image, random_model
 from processes import peak_memory, run_apart
 from tabulate import tabulate
 from timing import check_count, median_seconds
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from detectron2.config import CfgNode
 
 from cfrsam_d2.complexity import Cost, analyze_model
 from cfrsam_d2.engine import load_config

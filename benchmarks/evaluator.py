@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-import cfrsam_d2  # noqa: F401  (puts the stand-in on the path where Detectron2 is missing)
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
 
 # isort: split
+import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
@@ -92,14 +91,7 @@ def load_arrays() -> tuple[str, np.ndarray, np.ndarray]:
     if not path.is_file():
         return "generated", *generated_arrays()
     with np.load(path) as arrays:
-        return path.name, arrays["true_masks"], without_overlaps(arrays["pred_masks"])
-
-
-def without_overlaps(masks: np.ndarray) -> np.ndarray:
-    """Leave each pixel to its last channel, as a model's painted prediction does."""
-    for channel in range(masks.shape[-1] - 2):
-        masks[(masks[..., channel + 1 : -1] != 0).any(axis=-1), channel] = 0
-    return masks
+        return path.name, arrays["true_masks"], arrays["pred_masks"]
 
 
 def generated_arrays(

@@ -18,19 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
+
+# isort: split
 import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.structures import BitMasks, Instances
 from known_prompts import discs, give_prompts, random_image, random_model, spread_points
 from processes import peak_memory, run_apart
 from tabulate import tabulate
 from timing import check_count, median_seconds
 from torch import Tensor
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
-from detectron2.structures import BitMasks, Instances
 
 from cfrsam_d2.complexity import IMAGE_SIZE
 from cfrsam_d2.data.mapper import NucleusMapper
@@ -53,8 +52,12 @@ ALL_AT_ONCE = 10**6  # prompts per chunk
 def plain(model: CFRSAM) -> Iterator[None]:
     """A context in which a model computes as it was published."""
     head = model.mask_head
-    at_once = patch.object(head, "prompts_per_chunk", ALL_AT_ONCE)
-    with plain_form(model), patch.object(head, "crop_sizes", []), at_once:
+    published = {"crop_sizes": [], "train_crop_sizes": [], "prompts_per_chunk": ALL_AT_ONCE}
+    with (
+        plain_form(model),
+        patch.multiple(head, **published),
+        patch.object(head.bgmr, "checkpoint_activations", False),
+    ):
         yield
 
 

@@ -8,15 +8,14 @@ R nuclei, images of size×size px.
 
 import math
 
-import torch
-from torch import Tensor
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
 
 # isort: split
+import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
+from torch import Tensor
 
 from cfrsam_d2.complexity import IMAGE_SIZE
 from cfrsam_d2.modeling.meta_arch import CFRSAM

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
+
+# isort: split
 import numpy as np
 import torch
 from known_prompts import give_prompts, random_image, random_model
@@ -21,9 +25,6 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 from timing import check_count, median_seconds
 
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
 from cfrsam_d2.complexity import IMAGE_SIZE
 from cfrsam_d2.data.palette import line_colors
 from cfrsam_d2.engine import load_config

@@ -3,18 +3,22 @@
 The parts, in the order data meets them: `data` (dataset dict, mapper), `modeling.prompt_learner`
 (points and classes), `modeling.sam` (encoder with MALA), `modeling.mask_head` (HMFM, mask decoder,
 BGMR), `modeling.meta_arch` (the whole), `evaluation`.
+
+What is named here is imported when it is first asked for, so that a command line is answered before
+PyTorch is loaded. With it, or with any of the parts, comes what is registered with Detectron2.
 """
 
-from . import standin
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-standin.install_if_missing()
+from . import standin, threads
+from ._version import __version__
+from .errors import UserError
 
-from . import data, modeling  # noqa: E402, F401  (imported for registration)
-from ._version import __version__  # noqa: E402
-from .checkpoint import convert_published_state_dict  # noqa: E402
-from .config import add_cfrsam_config  # noqa: E402
-from .errors import UserError  # noqa: E402
-from .evaluation import NucleusEvaluator  # noqa: E402
+if TYPE_CHECKING:
+    from .checkpoint import convert_published_state_dict
+    from .config import add_cfrsam_config
+    from .evaluation import NucleusEvaluator
 
 __all__ = [
     "NucleusEvaluator",
@@ -23,3 +27,20 @@ __all__ = [
     "add_cfrsam_config",
     "convert_published_state_dict",
 ]
+
+threads.wait_passively()
+standin.install_if_missing()
+
+_HOMES = {
+    "NucleusEvaluator": "evaluation",
+    "add_cfrsam_config": "config",
+    "convert_published_state_dict": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for part in ("data", "modeling"):  # datasets and architectures are registered
+        import_module(f"{__name__}.{part}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -76,7 +76,8 @@ def _add_data_keys(cfg: CN) -> None:
 def _add_prompt_learner_keys(cfg: CN) -> None:
     node = cfg.MODEL.PROMPT_LEARNER = CN()
     node.NUM_CLASSES = 5
-    node.BACKBONE = "convnext_small"  # a ConvNeXt of timm
+    # A ConvNeXt of timm; behind the point, which weights of it (ConvNeXt's authors', ImageNet-1k).
+    node.BACKBONE = "convnext_small.fb_in1k"
     node.DEPTHS = []  # blocks of each of its four levels; empty: timm's own
     node.DIMS = []  # channels of each level; empty: timm's own
     node.PRETRAINED = True  # its training starts from ImageNet weights, through timm
@@ -84,6 +85,10 @@ def _add_prompt_learner_keys(cfg: CN) -> None:
     node.HIDDEN_DIM = 256  # channels of necks, descriptor and heads
     node.NUM_LEVELS = 3  # pyramid levels sampled: 3 PanNuke, 4 CPM-17 and MoNuSeg
     node.ANCHOR_STRIDE = 8  # px between anchors: 8 PanNuke, 16 CPM-17 and MoNuSeg
+    # Where maps are sampled: "published", which moves points with the size of their image, from
+    # -0.7 px at the left to +0.8 at the right of 2048 px, or "centred", everywhere as published for
+    # the middle: the same points whatever an image is cut to.
+    node.SAMPLING = "published"
     node.DISTANCE_WEIGHT = 0.1  # matching cost per px of distance (Eq. 1)
     node.BACKGROUND_WEIGHT = 0.4  # beta of Eq. 2: 0.4 PanNuke, 0.25 CPM-17, 0.2 MoNuSeg
     node.REGRESSION_WEIGHT = 5e-3  # lambda of Eq. 2
@@ -116,10 +121,16 @@ def _add_mask_head_keys(cfg: CN) -> None:
     # What refines the initial masks: BGMR or one of Table 7, see REFINERS in
     # modeling/mask_head/refiners.py.
     node.REFINEMENT = "BGMR"
-    # Sides in px of the crops that BGMR refines, smallest first; each nucleus takes the first that
+    # Sides in px of the crops that BGMR refines in inference; each nucleus takes the smallest that
     # holds its initial mask with the halo, its prompt in the middle. Empty: all at full frame.
     node.CROP_SIZES = []
-    node.CROP_HALO = 24  # px of context kept around the initial mask; BGMR's receptive field
+    # The same in training: all nuclei of a step take one side, the smallest that holds the largest
+    # of them with its halo. Empty: full frame, as published.
+    node.TRAIN_CROP_SIZES = []
+    node.CROP_HALO = 24  # px of context kept around a mask; BGMR's receptive field
+    # BGMR's activations are computed again in the backward pass rather than kept: same gradients,
+    # less memory, more time (docs/training.md).
+    node.CHECKPOINT_ACTIVATIONS = False
     node.PROMPTS_PER_CHUNK = 16  # prompts decoded at once in inference; bounds memory
     node.FINAL_MASK = "refined"  # or "initial": what inference returns
 
@@ -130,10 +141,13 @@ def _add_stage2_training_keys(cfg: CN) -> None:
     # Whether checkpoints hold what stays frozen and comes from a file: the prompt learner, SAM's
     # encoder and its prompt encoder. False makes them small; these files are then read again.
     node.SAVE_FROZEN = True
-    # Prompts that train stage 2: "learner" (frozen predictions), "centroid" or "random" interior
-    # points of the ground truth; of boxes, "centroid" are the ground truth's own.
+    # Prompts that train stage 2: "learner" (its predictions on the clean images), "centroid" or
+    # "random" interior points of the ground truth; of boxes, "centroid" are the ground truth's own.
     node.TRAIN_PROMPTS = "learner"
     node.MAX_TRAIN_NUCLEI = 25  # nuclei per image, drawn at random
+    # The nearest other points of a window that stand beside a point as negative ones, in training
+    # and in inference.
+    node.NEGATIVE_PROMPTS = 0
 
 
 def _add_inference_keys(cfg: CN) -> None:
@@ -160,5 +174,8 @@ def _add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.EMA_DECAY = 0.0  # of the averaged weights that are evaluated and kept; 0: none
     # The metric of the validation split, as "group/name" of the evaluator, that picks the best.
     cfg.TEST.BEST_METRIC = "segmentation/bPQ"
+    # Centroids within so many px at 40x pair for detection/mean_class_F1, by which stage 1 is
+    # chosen: 3 PanNuke, 12 CPM-17 and MoNuSeg.
+    cfg.TEST.CLASS_F1_RADIUS = 3.0
     # Training ends after this many evaluations in a row without a better score; 0: never early.
     cfg.TEST.EARLY_STOPPING_PATIENCE = 0

@@ -9,6 +9,10 @@ class UserError(ValueError):
     """Bad input. The message is one sentence naming the file, the value and the remedy."""
 
 
+class DiskError(UserError):
+    """A file cannot be written, and no other could be in its place: the disk is full, say."""
+
+
 def exits_on_user_error(main: Callable) -> Callable:
     """Let a command line `main` end with `error: …` and status 2 instead of a traceback."""
 

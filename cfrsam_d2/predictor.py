@@ -13,9 +13,17 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import Instances
 from PIL import Image
 
-from .data.image import read_rgb, rgb_from_array, rgb_from_pil
-from .data.magnification import check_magnification, rescaled_size, resize_image
+from .data.image import read_rgb
+from .data.magnification import (
+    DEFAULT_MAGNIFICATION,
+    check_magnification,
+    rescaled_size,
+    resize_image,
+)
 from .data.palette import class_colors
+from .data.pil_image import rgb_from_pil
+from .data.pixel_size import FileMagnifications
+from .data.pixels import rgb_from_array
 from .engine import build_trained_model, load_config
 from .errors import UserError
 
@@ -62,6 +70,7 @@ class NucleusPredictor:
         self.colors: list[tuple[int, int, int]] = [tuple(color) for color in colors]
         self.model = build_trained_model(cfg)
         self.predicts_masks = hasattr(self.model, "mask_head")
+        self._file_magnifications = FileMagnifications()
 
     @torch.no_grad()
     def __call__(
@@ -74,8 +83,8 @@ class NucleusPredictor:
         Args:
             image: path of an image file, PIL image, or array: (H, W, 3) RGB, (H, W, 4) or (H, W),
                 uint8 or uint16. All become 8-bit RGB as in training (`cfrsam_d2.data.image`).
-            magnification: of the image, which the model then sees at INPUT.MAGNIFICATION; None: as
-                it is.
+            magnification: of the image, which the model then sees at INPUT.MAGNIFICATION; None:
+                what an image file states (see `file_magnification`), else as it is.
 
         Returns:
             Instances of size (H, W) on the CPU: `pred_points` (N, 2) x, y in pixel-index units,
@@ -87,6 +96,8 @@ class NucleusPredictor:
                 `check_magnification`.
         """
         rgb = read_as_rgb(image)
+        if isinstance(image, str | os.PathLike):
+            magnification = self.file_magnification(image, magnification)
         height, width = rgb.shape[:2]
         if magnification is not None:
             self.check_magnification(magnification)
@@ -95,6 +106,32 @@ class NucleusPredictor:
         tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         (output,) = self.model([{"image": tensor, "height": height, "width": width}])
         return output["instances"].to("cpu")
+
+    def file_magnification(
+        self, path: str | os.PathLike, given: float | None = None
+    ) -> float | None:
+        """The magnification of an image file: what is given, else what the file states.
+
+        The log says once if a file states another than the one that counts.
+
+        Returns:
+            None where nothing is stated, or INPUT.MAGNIFICATION is 0: images are taken as they are.
+        """
+        if given is None and not self.cfg.INPUT.MAGNIFICATION:
+            self.take_as_it_is(path)
+            return None
+        instead = f"{given} was given as the magnification, which counts"
+        return self._file_magnifications.choose(os.fspath(path), given, instead)
+
+    def take_as_it_is(self, path: str | os.PathLike) -> None:
+        """Say once in the log that a file which is not rescaled is not of the model's kind."""
+        wanted = self.cfg.INPUT.MAGNIFICATION
+        remedy = f"rescale it to {wanted}×" if wanted else "set INPUT.MAGNIFICATION"
+        self._file_magnifications.choose(
+            os.fspath(path),
+            wanted or DEFAULT_MAGNIFICATION,
+            f"it is taken as it is: {remedy}, unless the model was trained on such images",
+        )
 
     def check_magnification(self, magnification: float) -> None:
         """

@@ -14,52 +14,56 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from cfrsam_d2.data.builtin import dataset_root
-from cfrsam_d2.data.converters.cpm17 import convert_cpm17
-from cfrsam_d2.data.converters.custom import convert_custom
-from cfrsam_d2.data.converters.monuseg import convert_monuseg
-from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold
-from cfrsam_d2.data.converters.pannuke_layout import find_pannuke_fold
-from cfrsam_d2.data.magnification import DEFAULT_MAGNIFICATION
+from cfrsam_d2.command_line import build_parser
 from cfrsam_d2.errors import exits_on_user_error
 
 
 def prepare_pannuke(args: argparse.Namespace) -> None:
     """Convert the folds one by one, after a look at all of them."""
+    from cfrsam_d2.data.converters.pannuke import convert_pannuke_fold
+    from cfrsam_d2.data.converters.pannuke_layout import find_pannuke_fold
+
     folds = [find_pannuke_fold(args.source, number) for number in sorted(set(args.folds))]
     for fold in folds:
-        output = args.output / "pannuke" / f"fold{fold.number}"
+        output = output_folder(args) / "pannuke" / f"fold{fold.number}"
         writer = convert_pannuke_fold(fold, output)
         print(f"{output}: every image and every nucleus of fold {fold.number}, none skipped")
         print(f"{writer.summary()}\n")
 
 
 def prepare_cpm17(args: argparse.Namespace) -> None:
-    print(convert_cpm17(args.source, args.output / "cpm17"))
+    from cfrsam_d2.data.converters.cpm17 import convert_cpm17
+
+    print(convert_cpm17(args.source, output_folder(args) / "cpm17"))
 
 
 def prepare_monuseg(args: argparse.Namespace) -> None:
-    print(convert_monuseg(args.source, args.output / "monuseg"))
+    from cfrsam_d2.data.converters.monuseg import convert_monuseg
+
+    print(convert_monuseg(args.source, output_folder(args) / "monuseg"))
 
 
 def prepare_custom(args: argparse.Namespace) -> None:
+    from cfrsam_d2.data.converters.custom import convert_custom
+
     print(convert_custom(args.images, args.labels, args.classes, args.output, args.magnification))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def output_folder(args: argparse.Namespace) -> Path:
+    """The folder of all datasets."""
+    from cfrsam_d2.data.builtin import dataset_root
+
+    return args.output or dataset_root()
+
+
+def prepare_parser() -> argparse.ArgumentParser:
+    parser = build_parser(__doc__)
     datasets = parser.add_subparsers(title="datasets", dest="dataset", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("source", type=Path, help="folder into which the release was unpacked")
     common.add_argument(
         "--output",
         type=Path,
-        default=dataset_root(),
         help="folder of all datasets (default: DETECTRON2_DATASETS, or else ./datasets)",
     )
     pannuke = datasets.add_parser("pannuke", parents=[common], help="PanNuke, fold by fold")
@@ -86,8 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
     custom.add_argument(
         "--magnification",
         type=float,
-        default=DEFAULT_MAGNIFICATION,
-        help="of the images, 10 over the size of a pixel in µm (default: %(default)s)",
+        help="of the images, 10 over the size of a pixel in µm (default: what their files state, "
+        "else 40)",
     )
     custom.set_defaults(prepare=prepare_custom)
     return parser
@@ -95,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    args = build_parser().parse_args(arguments)
+    args = prepare_parser().parse_args(arguments)
     args.prepare(args)
 
 

@@ -64,7 +64,7 @@ def open_page(page: str, script: str, folder: Path, *options: str) -> Outcome:
     file.write_text(page.replace("</body>", _HARNESS % script), encoding="utf-8")
     profile = f"--user-data-dir={folder / 'profile'}"
     command = [CHROMIUM, *_OPTIONS, profile, *options, "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout)
     assert found, done.stderr[-2000:]
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
@@ -125,7 +125,7 @@ class Tab:
         answer = self._send("Runtime.evaluate", expression=script, returnByValue=True)
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, seconds: float = 30) -> None:
+    def wait_for(self, script: str, seconds: float = 300) -> None:
         """Until an expression is true."""
         end = time.monotonic() + seconds
         while not self.value(script):

@@ -1,17 +1,30 @@
-"""What every test shares: where the published numbers and the real samples are."""
+"""What every test shares: the device, and where published numbers and real samples are."""
 
 import os
 from pathlib import Path
 
+import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
+
+# isort: split
 import pytest
 import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads weights
 
-import cfrsam_d2  # noqa: F401  (puts the stand-in on the path where Detectron2 is missing)
-
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the tests run in several processes, and their tensors are small
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Where a test computes that asks for it; `tests/cuda` runs those on CUDA."""
+    return torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def atol() -> float:
+    """How far float32 may be from numbers of the published model, or of another form."""
+    return 1e-4
 
 
 @pytest.fixture(scope="session")

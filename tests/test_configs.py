@@ -61,6 +61,7 @@ LEARNERS = {
         "KEEP_ON_MASK_ONLY": True,
     },
 }
+CLASS_F1_RADII = {"pannuke": 3.0, "cpm17": 12.0, "monuseg": 12.0}
 NMS_THRESHOLDS = {"pannuke": 0.5, "cpm17": 0.5, "monuseg": 0.3}
 SAMS = {
     "b": ("weights/sam_vit_b_01ec64.pth", 768, 12, 12, [2, 5, 8, 11]),
@@ -69,7 +70,7 @@ SAMS = {
 }
 OF_BOTH = {
     "VERSION": 2,
-    "MODEL.PROMPT_LEARNER.BACKBONE": "convnext_small",
+    "MODEL.PROMPT_LEARNER.BACKBONE": "convnext_small.fb_in1k",
     "MODEL.PROMPT_LEARNER.HIDDEN_DIM": 256,
     "MODEL.PROMPT_LEARNER.DISTANCE_WEIGHT": 0.1,
     "MODEL.PROMPT_LEARNER.REGRESSION_WEIGHT": 5e-3,
@@ -88,7 +89,7 @@ OF_STAGE = {
         "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": "full_model",
         "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 0.1,
         "SOLVER.EMA_DECAY": 0.99,
-        "TEST.BEST_METRIC": "detection/F1",
+        "TEST.BEST_METRIC": "detection/mean_class_F1",
     },
     "cfrsam": {
         "MODEL.META_ARCHITECTURE": "CFRSAM",
@@ -99,11 +100,14 @@ OF_STAGE = {
         "MODEL.MASK_HEAD.BOUNDARY_WEIGHT": 0.01,
         "MODEL.MASK_HEAD.FINAL_MASK": "refined",
         "MODEL.MASK_HEAD.CROP_SIZES": [64, 80, 96, 128],
+        "MODEL.MASK_HEAD.TRAIN_CROP_SIZES": [],
+        "MODEL.MASK_HEAD.CHECKPOINT_ACTIVATIONS": True,
         "MODEL.MASK_HEAD.CROP_HALO": 24,
         "MODEL.MASK_HEAD.FUSION": "HMFM",
         "MODEL.MASK_HEAD.REFINEMENT": "BGMR",
         "MODEL.CFRSAM.TRAIN_PROMPTS": "learner",
         "MODEL.CFRSAM.MAX_TRAIN_NUCLEI": 25,
+        "MODEL.CFRSAM.NEGATIVE_PROMPTS": 0,
         "MODEL.SLIDING_WINDOW.SIZE": 256,
         "MODEL.SLIDING_WINDOW.OVERLAP": 64,
         "MODEL.SLIDING_WINDOW.EDGE_TOLERANCE": 7,
@@ -161,6 +165,7 @@ def expected(name: str) -> dict[str, Any]:
         "SOLVER.MAX_ITER": math.ceil(epochs * iterations),
         "SOLVER.CHECKPOINT_PERIOD": math.ceil(period * iterations),
         "TEST.EVAL_PERIOD": math.ceil(period * iterations),
+        "TEST.CLASS_F1_RADIUS": CLASS_F1_RADII[dataset],
         "OUTPUT_DIR": f"{output}{leaf}",
     }
     keys |= {f"DATASETS.{key}": [value] for key, value in datasets_of(dataset, split).items()}

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "val", "test")
 SMALLER = [
     *("MODEL.DEVICE", "cpu", "SOLVER.MAX_ITER", "2", "TEST.EVAL_PERIOD", "2"),
+    *("SOLVER.WARMUP_ITERS", "0"),
     *("SOLVER.STEPS", "()", "SOLVER.IMS_PER_BATCH", "2", "MODEL.CFRSAM.MAX_TRAIN_NUCLEI", "2"),
     *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
     # An untrained learner sees nuclei everywhere: keep few of them.

@@ -146,7 +146,7 @@ def test_gray_and_16_bits_become_rgb_as_those_of_files(tmp_path: Path) -> None:
         (np.zeros((0, 50, 3), np.uint8), r"shape \(0, 50, 3\)"),
         (np.zeros((40, 50, 3), np.float32), "samples of type float32: give uint8 from 0 to 255"),
         (np.zeros((40, 50, 3), np.int64), "samples of type int64"),
-        (Image.new("F", (4, 4)), "the PIL image has 32-bit samples"),
+        (Image.new("I", (4, 4)), "the PIL image has int32 samples"),
         ("gone.png", "gone.png does not exist"),
     ],
 )

@@ -1,10 +1,12 @@
 """The command line, with the real prompt learner in a small size on a few drawn tiles."""
 
 import json
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
+from cfrsam_d2.engine.run_folder import locked_folder
 from cfrsam_d2.structures.masks import BoxMask
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,15 +44,16 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def options(tiles: Path, tmp_path: Path) -> Callable[..., list[str]]:
+def options(tiles: Path, tmp_path: Path, device: torch.device) -> Callable[..., list[str]]:
     """A function: switches and overrides to the arguments of a run of three iterations."""
 
-    def arguments(*switches: str, **overrides: object) -> list[str]:
+    def arguments(*switches: str, stage: str = "prompt_learner", **overrides: object) -> list[str]:
         keys = {
-            "MODEL.DEVICE": "cpu",
+            "MODEL.DEVICE": device,
             "MODEL.PROMPT_LEARNER.NUM_CLASSES": 2,
             "SOLVER.IMS_PER_BATCH": 2,
             "SOLVER.MAX_ITER": 3,
+            "SOLVER.STEPS": "()",
             "TEST.EVAL_PERIOD": 2,
             "OUTPUT_DIR": tmp_path / "output",
         }
@@ -58,7 +62,7 @@ def options(tiles: Path, tmp_path: Path) -> Callable[..., list[str]]:
             keys[f"DATASETS.CUSTOM.{split.upper()}.JSON"] = tiles / split / "nuclei.json"
             keys[f"DATASETS.CUSTOM.{split.upper()}.IMAGES"] = tiles / split / "images"
         keys |= {name.replace("__", "."): value for name, value in overrides.items()}
-        config = ROOT / "configs" / "quickstart" / "prompt_learner.yaml"
+        config = ROOT / "configs" / "quickstart" / f"{stage}.yaml"
         pairs = [str(each) for pair in keys.items() for each in pair]
         return ["--config-file", str(config), *switches, *pairs]
 
@@ -96,13 +100,17 @@ def test_mixed_precision(options: Callable[..., list[str]], tmp_path: Path) -> N
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_two_processes(options: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_two_processes(
+    options: Callable[..., list[str]], tmp_path: Path, device: torch.device
+) -> None:
     """They train, evaluate, and stop early together."""
     meeting = f"file://{tmp_path / 'meeting'}"
     stop = {"TEST__EVAL_PERIOD": 1, "TEST__EARLY_STOPPING_PATIENCE": 1, "SOLVER__MAX_ITER": 30}
     arguments = options("--num-gpus", "2", "--dist-url", meeting, **stop)
     command = [sys.executable, "train_net.py", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if device.type == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     output = tmp_path / "output"
@@ -128,6 +136,14 @@ def test_two_processes(options: Callable[..., list[str]], tmp_path: Path) -> Non
         ([], {"MODEL__WEIGHTS": "gone.pth"}, "error: gone.pth does not exist: train it or"),
         ([], {"SOLVER__MAX_ITTER": 3}, "error: the command line has SOLVER.MAX_ITTER"),
         ([], {"MODEL__PROMPT_LEARNER__NUM_CLASSES": 3}, "has 2 classes (dark, light): set it to 2"),
+        (
+            [],
+            {"SOLVER__STEPS": "(3,)"},
+            "error: SOLVER.STEPS is (3,) and SOLVER.MAX_ITER is 3: ",
+        ),
+        ([], {"SOLVER__MAX_ITER": 0}, "error: SOLVER.MAX_ITER is 0: give 1 or more"),
+        ([], {"OUTPUT_DIR": __file__}, "error: OUTPUT_DIR '"),
+        (["--eval-only"], {"OUTPUT_DIR": __file__}, "cannot be made or written to (File exists)"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -137,12 +153,48 @@ def test_bad_input_is_one_sentence(
     options: Callable[..., list[str]],
     capsys: pytest.CaptureFixture,
 ) -> None:
+    assert message in said_by(options(*switches, **overrides), capsys)
+
+
+def said_by(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
+    """The one sentence with which the command ends."""
     with pytest.raises(SystemExit) as stop:
-        train_net.run(options(*switches, **overrides))
+        train_net.run(arguments)
     assert stop.value.code == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1
-    assert message in lines[0]
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
+    return line
+
+
+def test_a_folder_belongs_to_one_training(
+    options: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """To one at a time, with one config; nothing is written into it by others."""
+    output = tmp_path / "output"
+    train_net.run(options(SOLVER__MAX_ITER=1))
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    assert "has an earlier training (last_checkpoint): continue it with" in said_by(
+        options(), capsys
+    )
+    other = options("--resume", SOLVER__BASE_LR=0.5)
+    assert "has a training with SOLVER.BASE_LR 0.001, not 0.5: resume it" in said_by(other, capsys)
+    holder = multiprocessing.get_context("fork").Process(target=hold, args=(output,))
+    holder.start()
+    try:
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        for switch in ("--resume", "--eval-only"):
+            said = said_by(options(switch), capsys)
+            assert f"another training or evaluation is running in OUTPUT_DIR '{output}'" in said
+    finally:
+        holder.kill()
+        holder.join()
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+
+
+def hold(output: Path) -> None:
+    with locked_folder(str(output)):
+        (output.parent / "held").touch()
+        time.sleep(600)
 
 
 def test_pretrained_weights_are_not_wanted_for_evaluation(

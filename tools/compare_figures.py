@@ -8,27 +8,16 @@ The picture has a row for the images, the ground truth and each run, and a colum
 An OUTPUT_DIR is what train_net.py leaves after training or --eval-only; no model is run here.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from cfrsam_d2.apps.report import read_comparison
-from cfrsam_d2.apps.report.figures import comparison_picture, comparison_plots, find_images
-from cfrsam_d2.apps.report.plots import figure_file
+from cfrsam_d2.command_line import build_parser
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.files import png_bytes, write_bytes
 
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = build_parser(__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="OUTPUT_DIR", help="of a run")
     parser.add_argument("--dataset", help="default: the first of DATASETS.TEST")
     parser.add_argument("--images", nargs="+", metavar="NAME", help="file names of the columns")
@@ -37,22 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.count < 1:
         raise UserError(f"--count is {args.count}: ask for 1 image or more")
-    comparison = read_comparison(args.folders, args.dataset)
-    if args.images:
-        indices = find_images(comparison, args.images)
-    else:
-        last = len(comparison.dataset.images) - 1
-        indices = np.linspace(0, last, min(args.count, last + 1)).round().astype(int).tolist()
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-        write_bytes(args.output / "nuclei.png", png_bytes(comparison_picture(comparison, indices)))
-        for name, figure in comparison_plots(comparison).items():
-            for kind in ("svg", "pdf"):
-                write_bytes(args.output / f"{name}.{kind}", figure_file(figure, kind))
-    except OSError as error:
-        raise UserError(
-            f"cannot write in {args.output} ({error.strerror}): let --output name another folder"
-        ) from None
+    from cfrsam_d2.apps.compare_figures import compare  # takes seconds
+
+    compare(args.folders, args.dataset, args.images, args.count, args.output)
     print(f"Figures are in {args.output}")
 
 

@@ -10,137 +10,25 @@ are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import Instances
-
-from cfrsam_d2.data.converters.pannuke import pannuke_masks
-from cfrsam_d2.data.converters.pannuke_layout import NUM_CHANNELS, PANNUKE_CLASSES
-from cfrsam_d2.data.mapper import NucleusMapper
-from cfrsam_d2.engine import build_trained_model, load_config_for
-from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.files import written_whole
-from cfrsam_d2.structures.label_map import label_masks
-from cfrsam_d2.structures.rle import decode_mask
-
-
-def load_pannuke_dataset(name: str) -> list[dict[str, Any]]:
-    """The dicts of a dataset that PanNuke's format can hold.
-
-    Raises:
-        UserError: it has other classes than PanNuke, or images of different sizes.
-    """
-    dataset_dicts = DatasetCatalog.get(name)
-    classes = MetadataCatalog.get(name).thing_classes
-    if tuple(classes) != PANNUKE_CLASSES:
-        raise UserError(
-            f"{name} has the classes {', '.join(classes)}, but PanNuke's format is for "
-            f"{', '.join(PANNUKE_CLASSES)}: let --dataset name a dataset with these"
-        )
-    sizes = sorted({(each["height"], each["width"]) for each in dataset_dicts})
-    if len(sizes) > 1:
-        raise UserError(
-            f"{name} has images of {sizes[0]} and of {sizes[1]} px, but PanNuke's format is one "
-            "array: let --dataset name a dataset with images of one size"
-        )
-    return dataset_dicts
-
-
-def ground_truth_masks(dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
-    """Yield (H, W, 6) instance ids per image."""
-    for image in dataset_dicts:
-        nuclei = image["annotations"]
-        yield pannuke_masks(
-            (decode_mask(nucleus["segmentation"]) for nucleus in nuclei),
-            (nucleus["category_id"] for nucleus in nuclei),
-            image["height"],
-            image["width"],
-        )
-
-
-def predicted_masks(cfg: CfgNode, dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
-    """Run the trained model and yield (H, W, 6) instance ids per image."""
-    model = build_trained_model(cfg)
-    read = NucleusMapper(cfg, is_train=False)
-    for dataset_dict in tqdm(dataset_dicts, unit="image"):
-        with torch.no_grad():
-            instances = model([read(dataset_dict)])[0]["instances"].to("cpu")
-        yield painted_masks(instances)
-
-
-def painted_masks(instances: Instances) -> np.ndarray:
-    """Lay predictions out as the evaluator scores them: the better-scored nucleus lies on top.
-
-    A pixel then belongs to one nucleus in all channels together, so that the order in which the
-    official script paints channels does not matter.
-
-    Returns:
-        (H, W, 6) int32 instance ids.
-
-    Raises:
-        UserError: the model predicts points alone.
-    """
-    if not instances.has("pred_masks"):
-        raise UserError("--config-file is of stage 1, which predicts points: name one of stage 2")
-    worst_first = instances.scores.argsort(stable=True)
-    labels = instances.pred_masks.label_map(worst_first).numpy()
-    visible = dict(label_masks(labels))
-    classes = (int(instances.pred_classes[label - 1]) for label in visible)
-    return pannuke_masks(visible.values(), classes, *instances.image_size)
-
-
-def write_masks(path: Path, dataset_dicts: Sequence[dict], records: Iterable[np.ndarray]) -> None:
-    """Write one (N, H, W, 6) array, image by image; the file appears whole or not at all."""
-    height, width = dataset_dicts[0]["height"], dataset_dicts[0]["width"]
-    shape = (len(dataset_dicts), height, width, NUM_CHANNELS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A stream, not a memory map: on a full disk that would crash the process.
-    with written_whole(path) as partial, open(partial, "wb") as file:
-        header = {"descr": "<i4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for record in records:
-            file.write(record.astype("<i4").tobytes())
-
-
-def write_types(path: Path, dataset_dicts: Iterable[dict[str, Any]]) -> None:
-    """Write the tissue of every image."""
-    types = np.array([image.get("tissue", "unknown") for image in dataset_dicts])
-    with written_whole(path) as partial, open(partial, "wb") as file:
-        np.save(file, types)
+from cfrsam_d2.command_line import build_parser
+from cfrsam_d2.errors import exits_on_user_error
 
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = build_parser(__doc__)
     parser.add_argument("--config-file", required=True, help="of stage 2")
     parser.add_argument("--dataset", help="default: the first of DATASETS.TEST")
     parser.add_argument("--ground-truth", action="store_true", help="write it, too")
     parser.add_argument("--output", type=Path, help="default: OUTPUT_DIR/pannuke/DATASET")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE … override the file")
     args = parser.parse_args(arguments)
-    cfg, name = load_config_for(args.config_file, args.opts, args.dataset)
-    folder = args.output or Path(cfg.OUTPUT_DIR, "pannuke", name)
-    dataset_dicts = load_pannuke_dataset(name)
-    if args.ground_truth:
-        masks = ground_truth_masks(dataset_dicts)
-        write_masks(folder / "true" / "masks.npy", dataset_dicts, masks)
-        write_types(folder / "true" / "types.npy", dataset_dicts)
-    masks = predicted_masks(cfg, dataset_dicts)
-    write_masks(folder / "pred" / "masks.npy", dataset_dicts, masks)
-    print(f"{len(dataset_dicts)} images of {name} are in {folder}")
+    from cfrsam_d2.apps.export_pannuke import export  # takes seconds
+
+    export(args.config_file, args.opts, args.dataset, args.output, ground_truth=args.ground_truth)
 
 
 if __name__ == "__main__":

@@ -7,98 +7,21 @@ No learning: nuclei are found by their stain alone, and every one gets the class
 frequent in the dataset. The evaluator is the project's own, so the numbers compare with a model's.
 """
 
-import argparse
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from scipy import ndimage
-from skimage.color import rgb2hed
-from skimage.feature import peak_local_max
-from skimage.filters import gaussian, threshold_otsu
-from skimage.segmentation import watershed
-from tqdm import tqdm
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from detectron2.data import DatasetCatalog
-from detectron2.structures import Instances
-
-from cfrsam_d2.data.image import read_rgb
-from cfrsam_d2.engine import check_registered
+from cfrsam_d2.command_line import build_parser
 from cfrsam_d2.errors import exits_on_user_error
-from cfrsam_d2.evaluation import NucleusEvaluator
-from cfrsam_d2.structures.label_map import label_masks
-from cfrsam_d2.structures.masks import BoxMasks
-
-SMALLEST_NUCLEUS = 30  # px at 40x
-SMOOTHING = 1.0  # px, of stain and of distances
-PEAK_DISTANCE = 6  # px between the centres of two nuclei
-
-
-def segment_nuclei(image: np.ndarray) -> np.ndarray:
-    """Segment by stain: (H, W, 3) uint8 RGB to (H, W) labels, 0 background."""
-    hematoxylin = gaussian(rgb2hed(image)[..., 0], SMOOTHING)
-    if np.ptp(hematoxylin) == 0:
-        return np.zeros(image.shape[:2], dtype=np.int32)
-    stained: Any = ndimage.binary_fill_holes(hematoxylin > threshold_otsu(hematoxylin))
-    foreground = drop_small(stained)
-    distance = gaussian(ndimage.distance_transform_edt(foreground), SMOOTHING)
-    peaks = peak_local_max(distance, min_distance=PEAK_DISTANCE, labels=parts_of(foreground))
-    markers = np.zeros(image.shape[:2], dtype=np.int32)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return watershed(-distance, markers, mask=foreground)
-
-
-def drop_small(foreground: np.ndarray) -> np.ndarray:
-    """The parts of a mask (H, W) that are large enough for a nucleus."""
-    parts = parts_of(foreground)
-    return foreground & (np.bincount(parts.ravel()) >= SMALLEST_NUCLEUS)[parts]
-
-
-def parts_of(foreground: np.ndarray) -> np.ndarray:
-    """The number of the connected part that each px of a mask (H, W) is of, 0 outside."""
-    parts: Any = ndimage.label(foreground)
-    return parts[0]
-
-
-def to_instances(labels: np.ndarray, category: int) -> Instances:
-    """The nuclei of a label map (H, W) as predictions of one class, all of score 1."""
-    masks = BoxMasks.from_box_masks([mask for _, mask in label_masks(labels)], labels.shape)
-    return Instances(
-        labels.shape,
-        pred_masks=masks,
-        pred_points=masks.centroids().float(),
-        pred_classes=torch.full((len(masks),), category),
-        scores=torch.ones(len(masks)),
-    )
-
-
-def evaluate(dataset_name: str, output: Path) -> dict[str, dict[str, float]]:
-    """Segment and score every image of a registered dataset."""
-    evaluator = NucleusEvaluator(dataset_name, str(output), distributed=False)
-    images: list[dict[str, Any]] = DatasetCatalog.get(dataset_name)
-    classes = Counter(nucleus["category_id"] for each in images for nucleus in each["annotations"])
-    category = classes.most_common(1)[0][0] if classes else 0
-    for image in tqdm(images, unit="image"):
-        labels = segment_nuclei(read_rgb(image["file_name"]))
-        evaluator.process([image], [{"instances": to_instances(labels, category)}])
-    return evaluator.evaluate()
 
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = build_parser(__doc__)
     parser.add_argument("--dataset", required=True, help="a registered dataset")
     parser.add_argument("--output", type=Path, help="default: output/baseline/DATASET")
     args = parser.parse_args(arguments)
-    check_registered("--dataset", args.dataset)
+    from cfrsam_d2.apps.hematoxylin_baseline import evaluate  # takes seconds
+
     output = args.output or Path("output/baseline", args.dataset)
     scores = evaluate(args.dataset, output)
     print(

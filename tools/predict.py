@@ -4,88 +4,58 @@
     python tools/predict.py INPUT… --output DIR [--formats geojson csv tiff npy coco overlay]
         [--magnification M] [--resume] --config-file configs/cfrsam_b.yaml [KEY VALUE …]
 
-Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be read
-or do not fit into memory are listed at the end, and the exit status is 1. docs/prediction.md
-describes the files.
+Weights are MODEL.WEIGHTS, or else the best or final ones in OUTPUT_DIR. Images that cannot be
+predicted, because they are damaged or do not fit into memory, say, are listed at the end, and the
+exit status is 1. docs/prediction.md describes the files.
 """
 
-import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-import cfrsam_d2  # noqa: F401  (first: it may have to stand in for Detectron2)
-
-# isort: split
-from cfrsam_d2.data.image_files import InputImage, find_images
+from cfrsam_d2.command_line import build_parser
 from cfrsam_d2.errors import UserError, exits_on_user_error
-from cfrsam_d2.export import FORMATS, ExportFolder, Prediction, best_first
-from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
 
-# Said by PyTorch of a GPU's memory, of the machine's (two ways), and by OpenCV.
-OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "Insufficient memory",
-)
+FORMATS = ("geojson", "csv", "tiff", "npy", "coco", "overlay")
 
 
-def predict_images(
-    predictor: NucleusPredictor,
-    images: Sequence[InputImage],
-    folder: ExportFolder,
-    magnification: float | None,
-) -> dict[Path, str]:
-    """Predict the images that are not complete.
+@exits_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = build_parser(__doc__)
+    parser.add_argument("inputs", nargs="+", type=Path, help="image files, or folders of them")
+    parser.add_argument("--config-file", required=True, help="of either stage")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the results")
+    parser.add_argument("--formats", nargs="+", default=["geojson", "csv"], help="of the results")
+    parser.add_argument(
+        "--magnification",
+        type=float,
+        help="of the images; default: what their files state, else INPUT.MAGNIFICATION",
+    )
+    parser.add_argument("--resume", action="store_true", help="skip images with complete results")
+    args, overrides = parser.parse_known_args(arguments)
+    if unknown := [word for word in overrides if word.startswith("--")]:
+        parser.error(f"{unknown[0]} is no option")
+    formats, more_overrides = split_formats(args.formats)
+    check_formats(formats)
+    from cfrsam_d2.apps.predict import predict  # takes seconds
 
-    Returns:
-        Why it failed, by image that did.
-    """
-    failures = {}
-    for image in tqdm(images, unit="image"):
-        if folder.is_complete(image.name):
-            continue
-        try:
-            with memory_errors_named(image.path):
-                contents = folder.encode(predict_image(predictor, image, magnification))
-        except UserError as error:
-            failures[image.path] = str(error)
-        else:
-            folder.write(image.name, contents)
-    return failures
-
-
-@contextmanager
-def memory_errors_named(path: Path) -> Iterator[None]:
-    """
-    Raises:
-        UserError: the block ran out of memory, of the machine or of the GPU.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(f"{path} does not fit into memory: cut it into tiles") from None
+    failures = predict(
+        args.inputs,
+        args.output,
+        formats,
+        args.config_file,
+        [*more_overrides, *overrides],
+        args.magnification,
+        resume=args.resume,
+    )
+    if failures:
+        sys.exit(1)
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error is of Python's or NumPy's memory, or PyTorch's and OpenCV's words for it."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
-
-
-def predict_image(
-    predictor: NucleusPredictor, image: InputImage, magnification: float | None
-) -> Prediction:
-    """Read an image and find its nuclei."""
-    rgb = read_as_rgb(image.path)
-    instances = best_first(predictor(rgb, magnification))
-    file_name = image.relative.as_posix()
-    return Prediction(file_name, rgb, instances, predictor.classes, predictor.colors)
+def split_formats(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Formats, and the KEY VALUE pairs that follow them: keys are in upper case, formats not."""
+    count = next((i for i, word in enumerate(words) if word.isupper()), len(words))
+    return words[:count], words[count:]
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -96,63 +66,6 @@ def check_formats(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"--formats has {name!r}: take some of {', '.join(FORMATS)}")
-
-
-def check_masks(formats: Sequence[str], predictor: NucleusPredictor) -> None:
-    """
-    Raises:
-        UserError: a format needs masks, and the model predicts points.
-    """
-    of_points = [name for name in FORMATS if not FORMATS[name].needs_masks]
-    for name in formats:
-        if name not in of_points and not predictor.predicts_masks:
-            raise UserError(
-                f"--formats has {name}, which needs masks, but the config is of stage 1, which "
-                f"predicts points: take some of {', '.join(of_points)}"
-            )
-
-
-@exits_on_user_error
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("inputs", nargs="+", type=Path, help="PNG, JPEG or TIFF files, or folders")
-    parser.add_argument("--config-file", required=True, help="of either stage")
-    parser.add_argument("--output", required=True, type=Path, help="folder of the results")
-    parser.add_argument("--formats", nargs="+", default=["geojson", "csv"], help="of the results")
-    parser.add_argument(
-        "--magnification", type=float, help="of the images; default: INPUT.MAGNIFICATION"
-    )
-    parser.add_argument("--resume", action="store_true", help="skip images with complete results")
-    args, overrides = parser.parse_known_args(arguments)
-    if unknown := [word for word in overrides if word.startswith("--")]:
-        parser.error(f"{unknown[0]} is no option")
-    formats, more_overrides = split_formats(args.formats)
-
-    check_formats(formats)
-    images = find_images(args.inputs, args.output)
-    predictor = NucleusPredictor(args.config_file, overrides=[*more_overrides, *overrides])
-    check_masks(formats, predictor)
-    record = predictor.cfg.dump()
-    if args.magnification is not None:
-        predictor.check_magnification(args.magnification)
-        record += f"# --magnification {args.magnification}\n"
-    folder = ExportFolder(args.output, formats)
-    folder.start(record, resume=args.resume)
-    failures = predict_images(predictor, images, folder, args.magnification)
-    folder.finish([image.name for image in images], predictor.classes)
-    print(f"Results of {len(images) - len(failures)} images are in {args.output}")
-    if failures:
-        print(f"error: {len(failures)} of {len(images)} images failed:", file=sys.stderr)
-        print(*failures.values(), sep="\n", file=sys.stderr)
-        sys.exit(1)
-
-
-def split_formats(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Formats, and the KEY VALUE pairs that follow them: keys are in upper case, formats not."""
-    count = next((i for i, word in enumerate(words) if word.isupper()), len(words))
-    return words[:count], words[count:]
 
 
 if __name__ == "__main__":

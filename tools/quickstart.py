@@ -8,8 +8,8 @@ networks small and trained from scratch. It ends with status 1 if the scores are
 method reaches on these data.
 """
 
-import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import yaml
 from tqdm import tqdm
+
+from cfrsam_d2.command_line import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = "configs/quickstart"
@@ -38,7 +40,7 @@ def run_step(title: str, *command: str, trains: str | None = None) -> None:
     print(f"$ python {' '.join(command)}", flush=True)
     log = ROOT / OUTPUT / f"{title}.log"
     if trains is not None:
-        metrics_file(trains).unlink(missing_ok=True)  # of an earlier training
+        shutil.rmtree(metrics_file(trains).parent, ignore_errors=True)  # an earlier training
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
@@ -73,9 +75,7 @@ def scores(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(arguments)
+    build_parser(__doc__).parse_args(arguments)
     start = time.monotonic()
     (ROOT / OUTPUT).mkdir(parents=True, exist_ok=True)
     for stage in ("prompt_learner", "cfrsam"):

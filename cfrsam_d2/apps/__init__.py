@@ -1,1 +1,1 @@
-"""Pages for people: a report about finished runs, and the annotation of one image."""
+"""What a user's commands do, by their names; each is imported once its command line is read."""

@@ -9,15 +9,15 @@ to be had elsewhere. What is evaluated are the averages, so `load_weights` prefe
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..files import written_whole
-from .files import read_checkpoint
+from ..files import write_bytes
+from .files import read_checkpoint, write_checkpoint
 from .frozen import SOURCES, checksum, frozen_parts
 
 
@@ -48,18 +48,13 @@ class NucleusCheckpointer(DetectionCheckpointer):
         data |= {key: each.state_dict() for key, each in self.checkpointables.items()}
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
-        with written_whole(path) as partial:
-            torch.save(data | kwargs, partial)
+        write_checkpoint(path, data | kwargs)
         if "trainer" in self.checkpointables:  # weights alone are nothing to resume from
             self.tag_last_checkpoint(os.path.basename(path))
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Write the name of the file to resume from."""
-        with (
-            written_whole(os.path.join(self.save_dir, "last_checkpoint")) as partial,
-            open(partial, "w") as file,
-        ):
-            file.write(last_filename_basename)
+        write_bytes(Path(self.save_dir) / "last_checkpoint", last_filename_basename.encode())
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Restore the model and the checkpointables (all of them, by default) from `path`.
@@ -80,12 +75,24 @@ class NucleusCheckpointer(DetectionCheckpointer):
                     f"{path} holds no {key!r}: resume from a checkpoint of the same run, "
                     "with its config"
                 )
-            self.checkpointables[key].load_state_dict(checkpoint.pop(key))
+            _restore(self.checkpointables[key], checkpoint.pop(key), f"{path} has a {key!r}")
         return checkpoint
 
     @cached_property
     def _left_out(self) -> dict[str, int]:
         return {} if self._save_frozen else frozen_parts(self.model)
+
+
+def _restore(checkpointable: Any, state: Any, what: str) -> None:
+    try:
+        checkpointable.load_state_dict(state)
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, depending on what is wrong with it
+        raise UserError(
+            f"{what} that does not fit this training ({type(error).__name__}: {error}): resume "
+            "from an undamaged checkpoint of the same run, with its config"
+        ) from error
 
 
 def load_weights(module: nn.Module, path: str, *, prefix: str = "") -> None:
@@ -122,10 +129,25 @@ def describe_differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor
         for key in own
         if key in weights and weights[key].shape != own[key].shape
     ]
-    differences = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    retyped = [
+        f"{key} is {weights[key].dtype} there and {own[key].dtype} here"
+        for key in own
+        if key in weights and _loses(weights[key], own[key])
+    ]
+    differences = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": reshaped,
+        "of another type": retyped,
+    }
     return "; ".join(
         f"{len(keys)} {what} (first: {keys[0]})" for what, keys in differences.items() if keys
     )
+
+
+def _loses(weight: Tensor, own: Tensor) -> bool:
+    """Whether a weight is no such number as the model's own; a count may be a float."""
+    return weight.is_complex() or own.is_floating_point() > weight.is_floating_point()
 
 
 def _load_strictly(

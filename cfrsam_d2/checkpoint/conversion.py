@@ -94,7 +94,7 @@ def check_fit(conversion: Conversion, cfg: CfgNode) -> None:
             f"{conversion.path} is of stage 2, the config of stage 1 "
             f"({cfg.MODEL.META_ARCHITECTURE}): use configs/cfrsam_b.yaml or cfrsam_h.yaml"
         )
-    own = _model_weights(cfg)
+    own = model_weights(cfg)
     if conversion.stage == 1:
         own = {name: each for name, each in own.items() if name.startswith(STAGE1)}
     elif not any(name.startswith(STAGE1) for name in conversion.weights):
@@ -104,6 +104,19 @@ def check_fit(conversion: Conversion, cfg: CfgNode) -> None:
             f"{conversion.path} does not fit the config, {found}: use the config of its encoder "
             "and its dataset (docs/model-zoo.md says which)"
         )
+
+
+def model_weights(cfg: CfgNode) -> dict[str, Tensor]:
+    """Names and shapes of the weights of the model of `cfg`, which take no memory.
+
+    Raises:
+        UserError: a key names a part that there is not.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        return build_model(cfg).state_dict()
 
 
 def merge_stages(stage1: Conversion, stage2: Conversion) -> dict[str, Tensor]:
@@ -125,15 +138,6 @@ def _renamed(names: Collection[str]) -> dict[str, str]:
     if any(name.startswith(("proposal_generator.", "mask_head.mask_decoder.")) for name in names):
         return {name: name for name in names}  # the project's own
     return convert_published_state_dict({name: name for name in names})
-
-
-def _model_weights(cfg: CfgNode) -> dict[str, Tensor]:
-    """Names and shapes of the model's weights, which take no memory."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        return build_model(cfg).state_dict()
 
 
 def _list_parts(released: Mapping[str, Tensor], renamed: Mapping[str, str]) -> list[Part]:

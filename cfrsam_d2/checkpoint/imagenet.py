@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .files import read_checkpoint
+from .files import read_weights
+
+# What training in another framework puts before all names.
+_PREFIXES = ("_orig_mod.", "module.", "model.")
 
 
 def load_imagenet_weights(backbone: nn.Module, name: str, file: str = "") -> None:
@@ -17,7 +19,7 @@ def load_imagenet_weights(backbone: nn.Module, name: str, file: str = "") -> Non
 
     Args:
         backbone: what `build_convnext` made of `name`, in the network's own sizes.
-        name: timm's name of the network, such as "convnext_small".
+        name: timm's name of the network and its weights, such as "convnext_small.fb_in1k".
         file: where the weights are, .safetensors or .pth; empty to let timm download them, or take
             them from its cache.
 
@@ -55,17 +57,13 @@ def _weights_of_network(name: str, file: str) -> dict[str, Tensor]:
 
 
 def _read(file: str) -> dict[str, Tensor]:
-    if not file.endswith(".safetensors"):
-        return read_checkpoint(file)["model"]
     if not Path(file).is_file():
         raise UserError(
             f"MODEL.PROMPT_LEARNER.PRETRAINED_FILE is {file!r}, which does not exist: correct the "
             "path, or download the file"
         )
-    try:
-        return load_file(file)
-    except Exception as error:  # the library has no one kind of error
-        raise UserError(
-            f"MODEL.PROMPT_LEARNER.PRETRAINED_FILE is {file!r}, which cannot be loaded ({error}): "
-            "download it again"
-        ) from error
+    weights = read_weights(file)
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): each for name, each in weights.items()}
+    return weights

@@ -9,22 +9,27 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..modeling.mask_head import PointPromptedMaskHead
 from ..modeling.sam import SAMEncoder
-from .files import read_checkpoint
+from .files import read_weights
 
 SOURCE = "https://github.com/facebookresearch/segment-anything#model-checkpoints"
 # Meta ends a file's name with the start of its SHA-256, as in sam_vit_b_01ec64.pth.
 _HASH_IN_NAME = re.compile(r"^sam_vit_[blh]_([0-9a-f]{6})\.pth$")
 
+_ENCODER = "image_encoder."
+_STATISTICS = ("pixel_mean", "pixel_std")  # which some files have; the config has them, too
 _NAMES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}  # by channels
 
 
 def load_sam_weights(backbone: SAMEncoder, mask_head: PointPromptedMaskHead, path: str) -> None:
     """Fill the encoder, the prompt encoder and the mask decoder, every key of them.
 
+    Fine-tuned files do as well: with something before all names, as "module.", or with the state
+    dict under a usual name, as micro-sam's "model_state".
+
     Args:
         backbone: its adapters stay as they are.
         mask_head: what is not SAM's stays as it is.
-        path: `sam_vit_{b,l,h}_*.pth`.
+        path: `sam_vit_{b,l,h}_*.pth`, or what was made of it.
 
     Raises:
         UserError: the file is missing, damaged, or of another size than the config's.
@@ -33,10 +38,10 @@ def load_sam_weights(backbone: SAMEncoder, mask_head: PointPromptedMaskHead, pat
         raise UserError(
             f"MODEL.SAM.WEIGHTS: {path} does not exist: download it from {SOURCE} and put it there."
         )
-    weights = read_checkpoint(path)["model"]  # says what it is, where it is something else
+    weights = _named_as_metas(read_weights(path), path)
     _verify_hash(Path(path))
     parts = {
-        "image_encoder.": backbone.vit,
+        _ENCODER: backbone.vit,
         "prompt_encoder.": mask_head.prompt_encoder,
         "mask_decoder.": mask_head.mask_decoder,
     }
@@ -53,6 +58,25 @@ def load_sam_weights(backbone: SAMEncoder, mask_head: PointPromptedMaskHead, pat
         module.load_state_dict(own)
 
 
+def _named_as_metas(weights: dict[str, Tensor], path: str) -> dict[str, Tensor]:
+    """The weights without what stands before all names, and without the pixels' statistics."""
+    first = next((name for name in weights if _ENCODER in name), None)
+    if first is None:
+        raise UserError(
+            f"{path} holds no {_ENCODER}*, which is where Segment Anything has its ViT, but "
+            f"{', '.join([*weights][:3])}: download the original from {SOURCE}, or give these "
+            "weights Meta's names."
+        )
+    prefix = first[: first.index(_ENCODER)]
+    own = {name.removeprefix(prefix): name for name in weights if name.startswith(prefix)}
+    if others := [name for name in weights if not name.startswith(prefix)]:
+        raise UserError(
+            f"{path} has {prefix!r} before the names of Segment Anything's weights, but "
+            f"{len(others)} without it, for instance {others[0]!r}: save SAM's state dict alone."
+        )
+    return {name: weights[full] for name, full in own.items() if name not in _STATISTICS}
+
+
 def _verify_hash(path: Path) -> None:
     match = _HASH_IN_NAME.match(path.name)
     if match is None:
@@ -65,13 +89,14 @@ def _verify_hash(path: Path) -> None:
     if not digest.startswith(match[1]):
         raise UserError(
             f"{path} is damaged: its SHA-256 starts with {digest[:6]}, its name says {match[1]}; "
-            f"download it again from {SOURCE}."
+            f"download it again from {SOURCE}, or rename it if it is not Meta's."
         )
 
 
 def _check_size(weights: dict[str, Tensor], backbone: SAMEncoder, path: str) -> None:
     own: Tensor = backbone.vit.pos_embed
-    own_dim, dim = own.shape[-1], weights.get("image_encoder.pos_embed", own).shape[-1]
+    own_dim = own.shape[-1]
+    dim = next(reversed(weights.get(f"{_ENCODER}pos_embed", own).shape), own_dim)
     if dim != own_dim:
         raise UserError(
             f"{path} is SAM {_NAMES.get(dim, 'of another size')} ({dim} channels), but "

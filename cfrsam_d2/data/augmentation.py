@@ -1,15 +1,20 @@
 """The two published augmentation strategies, and the plain random crop.
 
-Each is an albumentations `Compose` for `image` (uint8 RGB) and `mask` (label maps, int32).
-Geometric steps move both, label maps by nearest neighbour; the others change the image alone. Area
-that a step uncovers is black and belongs to no nucleus, as in the published code.
+Each is an albumentations `Compose` for `image` (uint8 RGB), `mask` (label maps, int32) and
+`keypoints` (points of nuclei). Geometric steps move all three, label maps by nearest neighbour; the
+others change the image alone. Points that a step moves out of the image are dropped. Area that a
+step uncovers is black and belongs to no nucleus, as in the published code.
 """
+
+from collections.abc import Sequence
 
 import albumentations as A
 import cv2
 
 from ..config import choose
 from ..errors import UserError
+from .elastic import Elastic
+from .noise import Noise
 from .superpixels import Superpixels
 
 # Loader workers are processes: OpenCV's own threads would fight them for the cores, and a pool that
@@ -38,13 +43,18 @@ def build_augmentation(name: str, crop_size: int) -> A.Compose:
     return augmentation(crop_size)
 
 
+def compose(steps: Sequence[A.BasicTransform | A.BaseCompose]) -> A.Compose:
+    """Join steps into one for images, label maps and points."""
+    return A.Compose([*steps] or [A.NoOp()], keypoint_params=A.KeypointParams("xy"))
+
+
 def no_augmentation(crop_size: int) -> A.Compose:
     """Only the random crop.
 
     Args:
         crop_size: side of the crop in px; 0 keeps images whole.
     """
-    return A.Compose(_random_crop(crop_size))
+    return compose(_random_crop(crop_size))
 
 
 def prompt_learner_augmentation(crop_size: int) -> A.Compose:
@@ -53,7 +63,7 @@ def prompt_learner_augmentation(crop_size: int) -> A.Compose:
     Args:
         crop_size: side of the random crop that comes first, in px; 0 keeps images whole.
     """
-    return A.Compose(
+    return compose(
         [
             *_random_crop(crop_size),
             A.RandomGridShuffle(grid=(4, 4), p=0.5),
@@ -78,14 +88,12 @@ def prompt_learner_augmentation(crop_size: int) -> A.Compose:
 def sam_augmentation(crop_size: int) -> A.Compose:
     """Stage 2: CellViT's strategy.
 
-    Its elastic step also tilted the image (`alpha_affine`), which albumentations 2 no longer does;
-    what remains moves pixels by less than one.
-
     Args:
-        crop_size: side of the random crop in px, at least 2 (256 published); super-pixels and the
-            random sized crop are measured by it.
+        crop_size: side of the random crop in px, at least 2 (256 published); super-pixels, the
+            random sized crop and the elastic step are measured by it.
     """
-    return A.Compose(
+    corner_shift = 15 / 256 * crop_size
+    return compose(
         [
             *_random_crop(crop_size),
             A.RandomRotate90(p=0.5),
@@ -98,7 +106,7 @@ def sam_augmentation(crop_size: int) -> A.Compose:
             Superpixels(share=0.1, num_segments=200, max_size=crop_size // 2, p=0.1),
             _zoom_blur(p=0.1),
             A.RandomSizedCrop((crop_size // 2, crop_size), size=(crop_size, crop_size), p=0.1),
-            A.ElasticTransform(sigma=25, alpha=0.5, border_mode=cv2.BORDER_REFLECT_101, p=0.2),
+            Elastic(corner_shift=corner_shift, sigma=25, alpha=0.5, p=0.2),
         ]
     )
 
@@ -135,8 +143,8 @@ def _blur(p: float) -> A.Blur:
     return A.Blur(blur_limit=(3, 9), p=p)  # the odd kernels up to 10 px
 
 
-def _noise(p: float) -> A.GaussNoise:
-    return A.GaussNoise(std_range=(0.0, 50**0.5 / 255), p=p)  # variance up to 50 gray levels²
+def _noise(p: float) -> Noise:
+    return Noise(max_variance=50, p=p)
 
 
 def _zoom_blur(p: float) -> A.ZoomBlur:

@@ -1,23 +1,31 @@
 """Reading nuclei from COCO-style JSON: the project's own, or any COCO instance file."""
 
-import json
 import logging
-import math
+import reprlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from ..errors import UserError
+from ..structures.masks import BoxMask
+from ..structures.outline import as_numbers
 from ..structures.rle import decode_mask, rle_from_segmentation
+from .coco_records import check_records, image_file
+from .json_file import read_json
 from .magnification import DEFAULT_MAGNIFICATION, check_magnification
 from .palette import class_colors
+from .pixel_size import FileMagnifications, stated_magnification
 from .points import mask_point
 
 DEFAULT_TISSUE = "unknown"
+CROWD = "crowd regions (of nuclei that count, set `iscrowd` to 0)"
+_COMPARED = 16  # images whose files are looked at, as all would take long
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +36,10 @@ def load_nucleus_json(
     """Read a COCO-style JSON of nuclei.
 
     Category ids become 0..K-1 in the order of the ids. An image without `tissue` is of tissue
-    "unknown", one without `magnification` of 40. Boxes are those of the masks; a nucleus without
-    `point` gets the one of its mask. Crowd regions and outlines without a pixel are left out, and
-    the log says how many.
+    "unknown", one without `magnification` of what its file states, else of 40. Boxes are those of
+    the masks; a nucleus without `point` gets the one of its mask. Crowd regions and outlines
+    without a pixel are left out, and the log says how many; masks drawn with CVAT's brush, which
+    calls them crowds, are nuclei if they are in one piece.
 
     Args:
         json_file: the file; its format is described in datasets/README.md.
@@ -45,13 +54,15 @@ def load_nucleus_json(
 
     Raises:
         UserError: the file is missing or is not such a JSON, ids are repeated or refer to nothing,
-            a mask does not fit its image, or classes or tissues differ from the metadata's.
+            an image is listed twice or lies outside of its folder, a mask does not fit its image,
+            or classes or tissues differ from the metadata's.
     """
     data = read_nucleus_json(json_file)
     metadata = metadata_from_json(data)
     if dataset_name is not None:
         _set_metadata(dataset_name, metadata, json_file)
     dataset_dicts, left_out = dataset_dicts_from_json(data, json_file, image_root)
+    _compare_with_files(dataset_dicts[:_COMPARED], json_file)
     for reason, count in left_out.items():
         logger.warning("%s: left out %d %s", json_file, count, reason)
     return dataset_dicts
@@ -77,18 +88,16 @@ def dataset_dicts_from_json(
     images = {
         image["id"]: _dataset_dict(image, json_file, Path(image_root)) for image in data["images"]
     }
+    _check_listed_once(list(images.values()), json_file)
     left_out: Counter[str] = Counter()
     for annotation in data["annotations"]:
         record = images[annotation["image_id"]]
-        if annotation.get("iscrowd", 0):
-            left_out["crowd regions"] += 1
-            continue
         try:
             nucleus = _nucleus(annotation, record["height"], record["width"], contiguous_ids)
         except UserError as error:
             raise UserError(f"{json_file}: annotation {annotation['id']} {error}") from None
-        if nucleus is None:
-            left_out["outlines without a pixel"] += 1
+        if isinstance(nucleus, str):
+            left_out[nucleus] += 1
             continue
         record["annotations"].append(nucleus)
     return list(images.values()), left_out
@@ -103,22 +112,8 @@ def read_nucleus_json(json_file: str | Path) -> dict[str, Any]:
     Raises:
         UserError: see `load_nucleus_json`.
     """
-    try:
-        data = json.loads(Path(json_file).read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{json_file} does not exist: check the path of the JSON file") from None
-    except ValueError as error:
-        raise UserError(f"{json_file} is not a JSON file ({error}): export it again") from None
-    tables = {
-        "images": ("id", "file_name", "height", "width"),
-        "annotations": ("id", "image_id", "category_id", "segmentation"),
-        "categories": ("id", "name"),
-    }
-    for table, keys in tables.items():
-        if not isinstance(data, dict) or not isinstance(data.get(table), list):
-            raise UserError(f"{json_file} has no list `{table}`: export it as COCO instances")
-        _check_records(data[table], table, keys, json_file)
-    _check_references(data, json_file)
+    data = read_json(json_file)
+    check_records(data, json_file)
     return data
 
 
@@ -135,50 +130,16 @@ def metadata_from_json(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_records(records: list, table: str, keys: tuple[str, ...], json_file: str | Path) -> None:
-    seen = set()
-    for position, record in enumerate(records):
-        for key in keys:
-            if not isinstance(record, dict) or key not in record:
-                raise UserError(
-                    f"{json_file}: entry {position} of `{table}` has no `{key}`: "
-                    "export it as COCO instances with outlines"
-                )
-        if not isinstance(record["id"], int):
-            raise UserError(
-                f"{json_file}: entry {position} of `{table}` has the id {record['id']!r}: "
-                "number them with integers"
-            )
-        if record["id"] in seen:
-            raise UserError(
-                f"{json_file}: id {record['id']} appears twice in `{table}`: make the ids unique"
-            )
-        seen.add(record["id"])
-
-
-def _check_references(data: dict[str, Any], json_file: str | Path) -> None:
-    image_ids = {image["id"] for image in data["images"]}
-    category_ids = {category["id"] for category in data["categories"]}
-    for annotation in data["annotations"]:
-        if annotation["image_id"] not in image_ids:
-            raise UserError(
-                f"{json_file}: annotation {annotation['id']} is of image "
-                f"{annotation['image_id']!r}, which `images` does not list: "
-                "add the image or remove the annotation"
-            )
-        if annotation["category_id"] not in category_ids:
-            raise UserError(
-                f"{json_file}: annotation {annotation['id']} is of category "
-                f"{annotation['category_id']!r}, but `categories` lists {sorted(category_ids)}: "
-                "add the category with its name"
-            )
-
-
 def _dataset_dict(image: dict[str, Any], json_file: str | Path, image_root: Path) -> dict[str, Any]:
-    magnification = image.get("magnification") or DEFAULT_MAGNIFICATION
+    try:
+        file_name = str(image_file(image_root, image["file_name"]))
+    except UserError as error:
+        raise UserError(f"{json_file}: image {image['id']} {error}") from None
+    magnification = image.get("magnification") or stated_magnification(file_name)
+    magnification = magnification or DEFAULT_MAGNIFICATION
     check_magnification(f"{json_file}: the magnification of image {image['id']}", magnification)
     return {
-        "file_name": str(image_root / image["file_name"]),
+        "file_name": file_name,
         "image_id": image["id"],
         "height": image["height"],
         "width": image["width"],
@@ -188,18 +149,31 @@ def _dataset_dict(image: dict[str, Any], json_file: str | Path, image_root: Path
     }
 
 
+def _compare_with_files(dataset_dicts: list[dict[str, Any]], json_file: str | Path) -> None:
+    """Say in the log if the file of an image states another magnification than the JSON."""
+    of_files = FileMagnifications()
+    for each in dataset_dicts:
+        instead = f"{json_file} says {each['magnification']}, which counts"
+        of_files.choose(each["file_name"], each["magnification"], instead)
+
+
 def _nucleus(
     annotation: dict[str, Any], height: int, width: int, contiguous_ids: dict[int, int]
-) -> dict[str, Any] | None:
-    """One annotation of a dataset dict, or None if its mask has no pixel."""
+) -> dict[str, Any] | str:
+    """One annotation of a dataset dict, or what it is if it is no nucleus."""
+    if annotation.get("iscrowd") and not _is_of_cvat(annotation):
+        return CROWD
     rle: Any = rle_from_segmentation(annotation["segmentation"], height, width)
     if mask_utils.area(rle) == 0:
-        return None
+        return "outlines without a pixel"
+    if annotation.get("iscrowd") and not _is_in_one_piece(decode_mask(rle)):
+        return CROWD
     point = annotation.get("point")
     if point is None:
         point = list(mask_point(decode_mask(rle)))
-    if not _is_point(point):
-        raise UserError(f"has the point {point!r}: write [x, y] in px, or leave it out")
+    if not _is_point(point, height, width):
+        shown = reprlib.repr(point)
+        raise UserError(f"has the point {shown}: write [x, y] in px of the image, or leave it out")
     return {
         "bbox": mask_utils.toBbox(rle).tolist(),
         "bbox_mode": BoxMode.XYWH_ABS,
@@ -210,12 +184,34 @@ def _nucleus(
     }
 
 
-def _is_point(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(isinstance(number, int | float) and math.isfinite(number) for number in value)
-    )
+def _is_of_cvat(annotation: dict[str, Any]) -> bool:
+    """Whether CVAT wrote it, which calls every mask that is drawn with its brush a crowd."""
+    attributes = annotation.get("attributes")
+    is_mask = isinstance(annotation["segmentation"], dict)
+    return is_mask and isinstance(attributes, dict) and "occluded" in attributes
+
+
+def _is_in_one_piece(mask: BoxMask) -> bool:
+    return cv2.connectedComponents(mask.pixels.astype(np.uint8), connectivity=8)[0] == 2
+
+
+def _check_listed_once(records: list[dict[str, Any]], json_file: str | Path) -> None:
+    id_of: dict[str, int] = {}
+    for record in records:
+        path, image_id = record["file_name"], record["image_id"]
+        if id_of.setdefault(path, image_id) != image_id:
+            raise UserError(
+                f"{json_file} lists {path} twice, as images {id_of[path]} and {image_id}: let all "
+                "its annotations be of one of them, and remove the other"
+            )
+
+
+def _is_point(value: Any, height: int, width: int) -> bool:
+    """Whether a value is [x, y] in the image or at its edge."""
+    numbers = as_numbers(value) if isinstance(value, list) else None
+    if numbers is None or numbers.size != 2:
+        return False
+    return bool((numbers >= -1).all() and (numbers <= (width, height)).all())
 
 
 def _set_metadata(dataset_name: str, metadata: dict[str, Any], json_file: str | Path) -> None:

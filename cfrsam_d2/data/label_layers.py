@@ -6,7 +6,6 @@ Letters: N nuclei, L layers (1 without overlaps, 2 or 3 with them), H×W px.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from ..structures.label_map import label_masks
@@ -58,32 +57,3 @@ def unpack_layers(layers: np.ndarray) -> list[Nucleus]:
         for label, mask in label_masks(layer)
     ]
     return sorted(nuclei, key=lambda nucleus: nucleus.index)
-
-
-def split_cut_nuclei(before: list[Nucleus], after: list[Nucleus]) -> list[Nucleus]:
-    """Make the pieces of nuclei that a transform has cut nuclei of their own.
-
-    Grid shuffling cuts nuclei at the borders of its cells and moves the pieces apart, and the edge
-    of a crop can leave two ends of a bent nucleus: one point between such pieces would be wrong.
-    A nucleus annotated in several pieces stays one nucleus unless it has more of them afterwards.
-
-    Args:
-        before: the nuclei of the image as annotated.
-        after: the nuclei of the transformed image.
-
-    Returns:
-        `after` with every cut nucleus replaced by its 8-connected pieces, in the same order; the
-        boxes of pieces are those of the whole.
-    """
-    num_before = {nucleus.index: len(_pieces(nucleus.mask)) for nucleus in before}
-    result = []
-    for nucleus in after:
-        pieces = _pieces(nucleus.mask)
-        cut = len(pieces) > num_before[nucleus.index]
-        result.extend([Nucleus(nucleus.index, piece) for piece in pieces] if cut else [nucleus])
-    return result
-
-
-def _pieces(mask: BoxMask) -> list[BoxMask]:
-    count, labels = cv2.connectedComponents(mask.pixels.astype(np.uint8), connectivity=8)
-    return [mask._replace(pixels=labels == label) for label in range(1, count)]

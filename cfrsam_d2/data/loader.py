@@ -8,7 +8,7 @@ Letters: n images of the dataset, B images per batch over all GPUs, b = B / GPUs
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ from .mapper import NucleusMapper
 
 # Kinds of random generators that a seed must give independently of each other.
 _ORDER, _AUGMENTATION = 0, 1
+
+# Dataset dicts of n images to the prompts of each, as `NucleusMapper` takes them.
+PromptFinder = Callable[[list[dict[str, Any]]], list[np.ndarray]]
 
 
 class TrainingStream(Dataset):
@@ -98,7 +101,11 @@ class StreamSampler(Sampler):
             yield from range(first, first + per_gpu)
 
 
-def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
+def build_train_loader(
+    cfg: CfgNode,
+    start_iteration: int = 0,
+    find_prompts: PromptFinder | None = None,
+) -> DataLoader:
     """Build the endless loader of the training stream.
 
     Args:
@@ -106,6 +113,7 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
             SOLVER.IMS_PER_BATCH and SEED are read.
         start_iteration: of a resumed run; the loader yields what an uninterrupted one yields from
             this iteration on.
+        find_prompts: finds the learner's prompts on the images; the mapper moves them along.
 
     Returns:
         A loader of lists of b mapped dicts.
@@ -127,6 +135,11 @@ def build_train_loader(cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
     dataset_dicts = _load_dicts(
         "DATASETS.TRAIN", cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
+    if find_prompts is not None:
+        dataset_dicts = [
+            {**each, "prompts": prompts}
+            for each, prompts in zip(dataset_dicts, find_prompts(dataset_dicts), strict=True)
+        ]
     # Workers share the serialised list; each access gives a copy.
     shared_dicts = DatasetFromList(dataset_dicts, copy=False)
     stream = TrainingStream(shared_dicts, NucleusMapper(cfg, is_train=True), cfg.SEED)

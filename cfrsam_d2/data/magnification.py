@@ -4,6 +4,7 @@ Letters: H×W px as given, h×w px as wanted.
 """
 
 import math
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,10 @@ def check_magnification(source: str, value: Any) -> None:
     Raises:
         UserError: it is no number, or below 1: a pixel size, perhaps.
     """
-    if not isinstance(value, int | float) or not 1 <= value < float("inf"):
+    if not isinstance(value, int | float) or not 1 <= value <= 1000:
         raise UserError(
-            f"{source} is {value!r}: give the objective's, such as 40 or 20; it is about 10 over "
-            "the size of a pixel in µm"
+            f"{source} is {reprlib.repr(value)}: give the objective's, such as 40 or 20; it is "
+            "about 10 over the size of a pixel in µm"
         )
 
 
@@ -81,6 +82,23 @@ def resize_mask(mask: BoxMask, size: tuple[int, int], new_size: tuple[int, int])
     top, rows = _weights(y0, y1, size[0], new_size[0])
     covered = _rounded(rows @ _rounded(255 * mask.pixels.astype(np.float64) @ columns.T))
     return BoxMask.of_frame(covered > 128, left, top)
+
+
+def resize_points(
+    points: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]
+) -> np.ndarray:
+    """Move points with their image.
+
+    Args:
+        points: (P, 2) x, y in pixel-index units.
+        size: H and W of the image.
+        new_size: h and w.
+
+    Returns:
+        (P, 2) in px of the new image.
+    """
+    scale = np.array(new_size[::-1]) / np.array(size[::-1])
+    return (points + 0.5) * scale - 0.5
 
 
 def _weights(start: int, end: int, old: int, new: int) -> tuple[int, np.ndarray]:

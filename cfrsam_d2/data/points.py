@@ -1,4 +1,4 @@
-"""The point that stands for a nucleus: prompt in training, and what detection is scored on."""
+"""The point that stands for a nucleus: keypoint in training, and what detection is scored on."""
 
 import math
 
@@ -29,6 +29,24 @@ def mask_point(mask: BoxMask) -> tuple[float, float]:
     x, y = float(columns.mean()), float(rows.mean())
     near = mask.pixels[np.ix_(_nearest(y, mask.top), _nearest(x, mask.left))]
     return (x, y) if near.all() else _deepest_point(mask)
+
+
+def piece_at(mask: BoxMask, point: np.ndarray) -> BoxMask:
+    """Return the 8-connected piece of a mask that a point lies on.
+
+    Args:
+        mask: with at least one pixel.
+        point: (x, y) of the image in pixel-index units, or NaN.
+
+    Returns:
+        The piece in its smallest box; the whole mask if the point lies on none.
+    """
+    pixels, (x0, y0, x1, y1) = mask.pixels, mask.box
+    x, y = np.rint(point)
+    if x0 <= x < x1 and y0 <= y < y1 and pixels[int(y) - y0, int(x) - x0]:
+        labels = cv2.connectedComponents(pixels.astype(np.uint8), connectivity=8)[1]
+        pixels = labels == labels[int(y) - y0, int(x) - x0]
+    return BoxMask.of_frame(pixels, x0, y0)
 
 
 def _nearest(coordinate: float, start: int) -> list[int]:

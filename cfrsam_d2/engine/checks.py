@@ -1,57 +1,181 @@
 """Checks of a config, before something is computed that it would stop or spoil."""
 
+import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import (
+    BACKBONE_REGISTRY,
+    META_ARCH_REGISTRY,
+    PROPOSAL_GENERATOR_REGISTRY,
+)
+from detectron2.utils import comm
 
+from ..checkpoint.conversion import model_weights
+from ..data.augmentation import build_augmentation
 from ..data.magnification import check_magnification
 from ..errors import UserError
+from ..evaluation import NucleusEvaluator
 from ..modeling.prompt_learner.backbone import NUM_LEVELS, is_convnext
+from .optimizer import OPTIMIZERS
 
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
 
-# Keys of the model: what their values have to be, and what to do where they are not.
-_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "PROMPT_LEARNER.BACKBONE": (
-        is_convnext,
-        "take a ConvNeXt of timm, one of timm.list_models('convnext*'), such as 'convnext_small'",
+Rule = tuple[Callable[[Any], bool], str]  # what a value has to be, and what to do where it is not
+
+
+def _at_least(least: int, remedy: str = "") -> Rule:
+    return lambda value: value >= least, remedy or f"give {least} or more"
+
+
+def _one_of(*names: str) -> Rule:
+    return lambda name: name in names, f"choose one of {', '.join(names)}"
+
+
+def _are_sides(sizes: list[int]) -> bool:
+    return all(size > 0 and size % 4 == 0 for size in sizes)
+
+
+def _are_levels(sizes: list[int]) -> bool:
+    return not sizes or (len(sizes) == NUM_LEVELS and min(sizes) > 0)
+
+
+def _is_weight(value: float) -> bool:
+    return 0 <= value < math.inf
+
+
+def _is_device(name: str) -> bool:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        return False
+    if device.type != "cuda" or device.index is None or not torch.cuda.is_available():
+        return True
+    return device.index < torch.cuda.device_count()
+
+
+_WEIGHT = (_is_weight, "give a finite number from 0 on")
+_SIDES = (_are_sides, "give positive multiples of 4 px")
+_LEVELS = (_are_levels, f"give {NUM_LEVELS} numbers above 0, or none")
+_LENGTH = (lambda value: 0 < value < math.inf, "give a finite number above 0")
+
+# Keys of the model and of all that uses it.
+_RULES: dict[str, Rule] = {
+    "OUTPUT_DIR": (lambda path: bool(path.strip()) and "\0" not in path, "name a folder"),
+    "MODEL.DEVICE": (_is_device, "give cuda, cuda:N of a GPU that is there, or cpu"),
+    "MODEL.META_ARCHITECTURE": (
+        lambda name: name in META_ARCH_REGISTRY,
+        "choose one of PromptLearner, CFRSAM",
     ),
-    "PROMPT_LEARNER.NUM_LEVELS": (
+    "MODEL.BACKBONE.NAME": (lambda name: name in BACKBONE_REGISTRY, "give SAMEncoder"),
+    "MODEL.PROPOSAL_GENERATOR.NAME": (
+        lambda name: name in PROPOSAL_GENERATOR_REGISTRY,
+        "choose one of CentroidProposalGenerator, BoxProposalGenerator",
+    ),
+    "MODEL.PIXEL_MEAN": (lambda mean: len(mean) == 3, "give three numbers, of R, G and B"),
+    "MODEL.PIXEL_STD": (
+        lambda std: len(std) == 3 and min(std) > 0,
+        "give three numbers above 0, of R, G and B",
+    ),
+    "MODEL.PROMPT_LEARNER.NUM_CLASSES": _at_least(1),
+    "MODEL.PROMPT_LEARNER.BACKBONE": (
+        is_convnext,
+        "take a ConvNeXt of timm, one of timm.list_models('convnext*', pretrained=True), such as "
+        "'convnext_small.fb_in1k'",
+    ),
+    "MODEL.PROMPT_LEARNER.DEPTHS": _LEVELS,
+    "MODEL.PROMPT_LEARNER.DIMS": _LEVELS,
+    "MODEL.PROMPT_LEARNER.HIDDEN_DIM": _at_least(1),
+    "MODEL.PROMPT_LEARNER.NUM_LEVELS": (
         lambda count: 1 <= count <= NUM_LEVELS,
         f"choose 1 to {NUM_LEVELS}, which are the levels of a ConvNeXt",
     ),
-    "PROMPT_LEARNER.ANCHOR_STRIDE": (lambda stride: stride >= 1, "give 1 px or more"),
-    "SAM.ADAPTER_RANK": (lambda rank: rank >= 1, "give 1 or more"),
-    "MASK_HEAD.CROP_SIZES": (
-        lambda sizes: all(size > 0 and size % 4 == 0 for size in sizes),
-        "give positive multiples of 4 px",
+    "MODEL.PROMPT_LEARNER.ANCHOR_STRIDE": _at_least(1, "give 1 px or more"),
+    "MODEL.PROMPT_LEARNER.DISTANCE_WEIGHT": _WEIGHT,
+    "MODEL.PROMPT_LEARNER.BACKGROUND_WEIGHT": _WEIGHT,
+    "MODEL.PROMPT_LEARNER.REGRESSION_WEIGHT": _WEIGHT,
+    "MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS": _WEIGHT,
+    "MODEL.SAM.EMBED_DIM": _at_least(1),
+    "MODEL.SAM.DEPTH": _at_least(1),
+    "MODEL.SAM.NUM_HEADS": _at_least(1),
+    "MODEL.SAM.ATTENTION_WINDOW": _at_least(1),
+    "MODEL.SAM.ADAPTER_RANK": _at_least(1),
+    "MODEL.MASK_HEAD.FOCAL_WEIGHT": _WEIGHT,
+    "MODEL.MASK_HEAD.BOUNDARY_WEIGHT": _WEIGHT,
+    "MODEL.MASK_HEAD.CROP_SIZES": _SIDES,
+    "MODEL.MASK_HEAD.TRAIN_CROP_SIZES": _SIDES,
+    "MODEL.MASK_HEAD.CROP_HALO": _at_least(0),
+    "MODEL.MASK_HEAD.PROMPTS_PER_CHUNK": _at_least(1),
+    "MODEL.MASK_HEAD.FINAL_MASK": _one_of("refined", "initial"),
+    "MODEL.CFRSAM.MAX_TRAIN_NUCLEI": _at_least(1),
+    "MODEL.CFRSAM.NEGATIVE_PROMPTS": _at_least(0),
+    "MODEL.CFRSAM.NMS_THRESH": (lambda iou: 0 <= iou <= 1, "give an IoU from 0 to 1"),
+    "MODEL.SLIDING_WINDOW.EDGE_TOLERANCE": _at_least(0),
+    "MODEL.SLIDING_WINDOW.BATCH": _at_least(1),
+    "DATALOADER.NUM_WORKERS": _at_least(0),
+    "TEST.CLASS_F1_RADIUS": (
+        lambda radius: 0 < radius < math.inf,
+        "give px at 40x above 0, such as 3 (PanNuke) or 12 (CPM-17, MoNuSeg)",
     ),
-    "MASK_HEAD.FINAL_MASK": (
-        lambda name: name in ("refined", "initial"),
-        "choose one of refined, initial",
+}
+
+# Keys of a training.
+_TRAINING_RULES: dict[str, Rule] = {
+    "SEED": _at_least(0, "give 0 or more, training follows from it"),
+    "SOLVER.OPTIMIZER": _one_of(*OPTIMIZERS),
+    "SOLVER.LR_SCHEDULER_NAME": _one_of("WarmupMultiStepLR", "WarmupCosineLR"),
+    "SOLVER.WARMUP_METHOD": _one_of("constant", "linear"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": _one_of("full_model", "value", "norm"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": _LENGTH,
+    "SOLVER.CLIP_GRADIENTS.NORM_TYPE": (
+        lambda order: order > 0,
+        "give the order of a norm, or inf",
+    ),
+    "SOLVER.MAX_ITER": _at_least(1),
+    "SOLVER.CHECKPOINT_PERIOD": _at_least(1),
+    "SOLVER.BASE_LR": _LENGTH,
+    "SOLVER.BASE_LR_END": _WEIGHT,
+    "SOLVER.GAMMA": _LENGTH,
+    "SOLVER.WARMUP_FACTOR": _WEIGHT,
+    "SOLVER.BIAS_LR_FACTOR": _WEIGHT,
+    "SOLVER.WEIGHT_DECAY": _WEIGHT,
+    "SOLVER.WEIGHT_DECAY_NORM": (lambda decay: decay is None or _is_weight(decay), _WEIGHT[1]),
+    "SOLVER.WEIGHT_DECAY_BIAS": (lambda decay: decay is None or _is_weight(decay), _WEIGHT[1]),
+    "SOLVER.EMA_DECAY": (lambda decay: 0 <= decay < 1, "give a number from 0 to below 1; 0: none"),
+    "TEST.EVAL_PERIOD": _at_least(0, "give iterations between evaluations; 0: only after the last"),
+    "TEST.EARLY_STOPPING_PATIENCE": _at_least(
+        0, "give a number of evaluations, or 0 to train all iterations"
     ),
 }
 
 
-def check_model_keys(cfg: CfgNode) -> None:
+def _check_rules(cfg: CfgNode, rules: Mapping[str, Rule]) -> None:
+    for key, (is_good, remedy) in rules.items():
+        value = operator.attrgetter(key)(cfg)
+        if not is_good(value):
+            raise UserError(f"{key} is {value!r}: {remedy}")
+
+
+def check_keys(cfg: CfgNode) -> None:
     """
     Raises:
-        UserError: a key of the model has a value that it cannot have. The names of the model's
-            parts are looked up where it is built.
+        UserError: a key that not only training uses has a value that it cannot have.
     """
-    for key, (is_good, remedy) in _RANGES.items():
-        value = operator.attrgetter(key)(cfg.MODEL)
-        if not is_good(value):
-            raise UserError(f"MODEL.{key} is {value!r}: {remedy}")
-    window = cfg.MODEL.SLIDING_WINDOW
+    _check_rules(cfg, _RULES)
+    window, sam = cfg.MODEL.SLIDING_WINDOW, cfg.MODEL.SAM
     if not 0 <= window.OVERLAP < window.SIZE:
         raise UserError(
             f"MODEL.SLIDING_WINDOW.OVERLAP is {window.OVERLAP} with windows of {window.SIZE}: give "
             "px from 0 to below SIZE"
+        )
+    if sam.EMBED_DIM % sam.NUM_HEADS:
+        raise UserError(
+            f"MODEL.SAM.EMBED_DIM is {sam.EMBED_DIM}: give a multiple of MODEL.SAM.NUM_HEADS, "
+            f"{sam.NUM_HEADS}"
         )
     if cfg.INPUT.MAGNIFICATION != 0:
         check_magnification("INPUT.MAGNIFICATION", cfg.INPUT.MAGNIFICATION)
@@ -130,22 +254,67 @@ def check_training(cfg: CfgNode) -> None:
             f"{', '.join(sorted(both))} is in DATASETS.VAL and in DATASETS.TEST: the best weights "
             "are chosen on VAL, so take a test set that has no part in it"
         )
+    _check_rules(cfg, _TRAINING_RULES)
+    _check_schedule(cfg.SOLVER)
     _check_patience(cfg)
+    _check_batch(cfg)
+    build_augmentation(cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE)
     check_classes(cfg)
+    model_weights(cfg)  # without memory: the names of its parts are looked up
     for name in (*cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         DatasetCatalog.get(name)  # those of TRAIN are loaded soon enough
+    if cfg.DATASETS.VAL:
+        evaluator = NucleusEvaluator(cfg.DATASETS.VAL[0])
+        has_masks = cfg.MODEL.META_ARCHITECTURE != "PromptLearner"
+        check_best_metric(cfg.TEST.BEST_METRIC, evaluator.metric_names(has_masks=has_masks))
+
+
+def check_best_metric(metric: str, scores: Iterable[str]) -> None:
+    """
+    Args:
+        metric: TEST.BEST_METRIC.
+        scores: the names of those of the validation set.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if metric not in scores:
+        raise UserError(
+            f"TEST.BEST_METRIC {metric!r} is not among the scores of the validation set: "
+            f"use one of {', '.join(scores)}"
+        )
 
 
 def _check_patience(cfg: CfgNode) -> None:
     patience = cfg.TEST.EARLY_STOPPING_PATIENCE
-    if patience < 0:
-        raise UserError(
-            f"TEST.EARLY_STOPPING_PATIENCE is {patience}: give a number of evaluations, or 0 to "
-            "train all iterations"
-        )
     if patience and not (cfg.DATASETS.VAL and cfg.TEST.EVAL_PERIOD > 0):
         raise UserError(
             f"TEST.EARLY_STOPPING_PATIENCE is {patience}, but DATASETS.VAL is "
             f"{tuple(cfg.DATASETS.VAL)} and TEST.EVAL_PERIOD is {cfg.TEST.EVAL_PERIOD}: name a "
             "validation set and the iterations between its evaluations"
+        )
+
+
+def _check_schedule(solver: CfgNode) -> None:
+    steps, length = list(solver.STEPS), solver.MAX_ITER
+    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and (
+        steps != sorted(set(steps)) or not all(0 < step < length for step in steps)
+    ):
+        raise UserError(
+            f"SOLVER.STEPS is {tuple(steps)} and SOLVER.MAX_ITER is {length}: give growing "
+            'iterations between 0 and MAX_ITER, or none, "()"'
+        )
+    if not 0 <= solver.WARMUP_ITERS <= length:
+        raise UserError(
+            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS} and SOLVER.MAX_ITER is {length}: give "
+            "0 to MAX_ITER"
+        )
+
+
+def _check_batch(cfg: CfgNode) -> None:
+    batch_size, num_gpus = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch_size <= 0 or batch_size % num_gpus:
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH is {batch_size}: give a positive multiple of the number of "
+            f"GPUs, {num_gpus}"
         )

@@ -2,18 +2,19 @@
 
 import difflib
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from ..config import add_cfrsam_config
 from ..data.registration import register_custom_datasets
 from ..errors import UserError
-from .checks import check_model_keys, check_precision, check_registered, dataset_names
+from .checks import check_keys, check_precision, check_registered, dataset_names
+from .config_values import typed_value
+from .yaml_file import read_config_file
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +48,13 @@ def load_config(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     add_cfrsam_config(cfg)
-    _merge_file(cfg, config_file)
-    _merge_overrides(cfg, overrides)
+    defaults = cfg.clone()
+    _merge(cfg, leaves(read_config_file(config_file)), defaults, config_file)
+    _merge(cfg, _pairs(overrides), defaults, "the command line")
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is %s, but there is no CUDA: using cpu", cfg.MODEL.DEVICE)
         cfg.MODEL.DEVICE = "cpu"
-    check_model_keys(cfg)
+    check_keys(cfg)
     check_precision(cfg)
     register_custom_datasets(cfg)
     for key, name in dataset_names(cfg):
@@ -83,54 +85,35 @@ def load_config_for(
     return cfg, cfg.DATASETS.TEST[0]
 
 
-def _merge_file(cfg: CfgNode, config_file: str) -> None:
-    if not os.path.isfile(config_file):
-        raise UserError(
-            f"the config file {config_file!r} does not exist: "
-            "let --config-file name one, such as configs/prompt_learner.yaml"
-        )
-    try:
-        loaded = CfgNode.load_yaml_with_base(config_file)
-    except (OSError, TypeError, yaml.YAMLError) as error:
-        raise UserError(f"{config_file} or its _BASE_ is no YAML of keys: {error}") from error
-    if not isinstance(loaded, Mapping):
-        raise UserError(f"{config_file} is no YAML of keys, but begins with {str(loaded)[:40]!r}")
-    for key in _leaf_keys(loaded):
-        _require_key(cfg, key, config_file)
-    try:
-        cfg.merge_from_file(config_file)
-    except ValueError as error:
-        raise UserError(_type_mismatch(config_file, error)) from error
-
-
-def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The keys and values of a command line."""
     for option in overrides:
         if option.startswith("--"):
             raise UserError(f"{option} stands after a KEY VALUE pair: put it before them")
     if len(overrides) % 2:
         raise UserError(f"{overrides[-1]} has no value: give KEY VALUE pairs")
-    for key in overrides[::2]:
-        _require_key(cfg, key, "the command line")
-    try:
-        cfg.merge_from_list(list(overrides))
-    except ValueError as error:
-        raise UserError(_type_mismatch("the command line", error)) from error
+    return zip(overrides[::2], overrides[1::2], strict=True)
 
 
-def _type_mismatch(source: str, error: ValueError) -> str:
-    return f"{source} gives a key a value of another type than its default's: {error}"
+def _merge(cfg: CfgNode, pairs: Iterable[tuple[str, Any]], defaults: CfgNode, source: str) -> None:
+    for key, value in pairs:
+        _require_key(cfg, key, source)
+        value = typed_value(key, value, operator.attrgetter(key)(defaults), source)
+        # In quotes, a text that looks like a number stays one.
+        cfg.merge_from_list([key, repr(value) if isinstance(value, str) else value])
 
 
-def _leaf_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys below a node, with points between their parts, and their values."""
     for name, value in node.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaf_keys(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", value
 
 
 def _require_key(cfg: CfgNode, key: str, source: str) -> None:
-    valid = list(_leaf_keys(cfg))
+    valid = [name for name, _ in leaves(cfg)]
     if key in valid:
         return
     if key in RENAMED_KEYS:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..checkpoint.checkpointer import describe_differences
 from ..errors import UserError
 
 
@@ -54,10 +55,10 @@ class WeightAverage:
             UserError: the averages are of other weights than the ones that train.
         """
         weights = self._weights()
-        if differing := sorted(weights.keys() ^ state_dict.keys()):
+        if found := describe_differences(weights, state_dict):
             raise UserError(
-                f"the checkpoint averages other weights than this config trains ({len(differing)} "
-                f"differ, first: {differing[0]}): resume with the config of the run"
+                f"the checkpoint averages other weights than this config trains, {found}: resume "
+                "with the config of the run"
             )
         self._averages = {
             name: state_dict[name].to(weight.device, copy=True) for name, weight in weights.items()

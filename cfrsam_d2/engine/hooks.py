@@ -15,6 +15,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .checks import check_best_metric
 from .ema import WeightAverage
 
 logger = logging.getLogger(__name__)
@@ -130,11 +131,8 @@ class Validation(HookBase):
     def _validate(self) -> None:
         scores = self._evaluate()
         self.trainer.storage.put_scalars(**scores, smoothing_hint=False)
-        if comm.is_main_process() and self._metric not in scores:
-            raise UserError(
-                f"TEST.BEST_METRIC {self._metric!r} is not among the scores of the validation set: "
-                f"use one of {', '.join(scores)}"
-            )
+        if comm.is_main_process():
+            check_best_metric(self._metric, scores)
         score = comm.all_gather(scores.get(self._metric))[0]
         if score > self._best_score:  # never true of NaN
             self._best_score, self.best_iteration = score, self.trainer.iter

@@ -3,6 +3,8 @@
 import logging
 import os
 import weakref
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +23,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..checkpoint.checkpointer import NucleusCheckpointer, load_weights
-from ..data.loader import build_test_loader, build_train_loader
+from ..data.loader import PromptFinder, build_test_loader, build_train_loader
 from ..evaluation import NucleusEvaluator
-from .checks import check_training
+from ..modeling import training_prompts
+from ..modeling.meta_arch import CFRSAM
 from .ema import WeightAverage
+from .failures import log_without_traceback
 from .hooks import (
     EarlyStopping,
     SeedForward,
@@ -33,10 +37,14 @@ from .hooks import (
     UpdateAverage,
     Validation,
 )
+from .learner_prompts import learner_prompts
 from .optimizer import build_optimizer
+from .resuming import kept_keys
+from .run_folder import forget_lines, last_checkpoint, remove_leftovers
 from .weights import load_initial_weights
 
 logger = logging.getLogger(__name__)
+logging.getLogger(TrainerBase.__module__).addFilter(log_without_traceback)
 
 
 class NucleusTrainer(DefaultTrainer):
@@ -49,15 +57,16 @@ class NucleusTrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         """
+        Args:
+            cfg: what `check_training` lets pass. This process has its OUTPUT_DIR alone.
+
         Raises:
-            UserError: the config cannot be trained with.
+            UserError: a part of the model, or the optimiser, cannot be built.
         """
         TrainerBase.__init__(self)  # DefaultTrainer's own would build with its checkpointer
-        check_training(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        data_loader = self.build_train_loader(cfg)
         device_ids: dict[str, Any] = {"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}
         wrapped = create_ddp_model(
             model,
@@ -66,7 +75,8 @@ class NucleusTrainer(DefaultTrainer):
             **device_ids,
         )
         # Detectron2's AMPTrainer is for CUDA and float16: here the model sees to its precision.
-        self._trainer = SimpleTrainer(wrapped, data_loader, optimizer)
+        # Its loader comes with `train`: it may have to ask the model's weights for prompts.
+        self._trainer = SimpleTrainer(wrapped, (), optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         decay = cfg.SOLVER.EMA_DECAY
         self.average = WeightAverage(model, decay) if decay > 0 else None
@@ -84,6 +94,10 @@ class NucleusTrainer(DefaultTrainer):
         self.early_stopping = None
         if self.validation and (patience := cfg.TEST.EARLY_STOPPING_PATIENCE):
             self.early_stopping = EarlyStopping(self.validation, patience)
+        # Older checkpoints serve no purpose, and those of SAM-H are large.
+        self.periodic_checkpointer = hooks.PeriodicCheckpointer(
+            self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=1
+        )
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -94,15 +108,14 @@ class NucleusTrainer(DefaultTrainer):
         Raises:
             UserError: the weights are missing or do not fit.
         """
-        resumes = resume and self.checkpointer.has_checkpoint()
-        if resume and not resumes:
+        checkpoint = last_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
+        if resume and not checkpoint:
             logger.warning("%s has no checkpoint: starting anew", self.cfg.OUTPUT_DIR)
-        path = self.checkpointer.get_checkpoint_file() if resumes else self.cfg.MODEL.WEIGHTS
+        path = str(checkpoint or self.cfg.MODEL.WEIGHTS)
         load_initial_weights(self.checkpointer.model, self.cfg, path)
-        if resumes:
+        if checkpoint:
             self.checkpointer.load(path)
             self.start_iter = self.iter + 1
-            self._trainer.data_loader = self.build_train_loader(self.cfg, self.start_iter)
         elif path:
             load_weights(self.checkpointer.model, path)
 
@@ -111,8 +124,6 @@ class NucleusTrainer(DefaultTrainer):
 
         So a checkpoint knows of a validation at its iteration, which a resumed run does not repeat.
         """
-        is_main = comm.is_main_process()
-        period = self.cfg.SOLVER.CHECKPOINT_PERIOD
         return [
             hooks.IterationTimer(),
             SeedForward(self.cfg.SEED),
@@ -120,13 +131,20 @@ class NucleusTrainer(DefaultTrainer):
             hooks.LRScheduler(),
             UpdateAverage(self.average) if self.average else None,
             self.validation,
-            # Older checkpoints serve no purpose, and those of SAM-H are large.
-            hooks.PeriodicCheckpointer(self.checkpointer, period, max_to_keep=1)
-            if is_main
-            else None,
-            hooks.PeriodicWriter(self.build_writers()) if is_main else None,
-            self.early_stopping,
+            self.periodic_checkpointer if comm.is_main_process() else None,
         ]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "config": kept_keys(self.cfg)}
+
+    def _begin_writing(self) -> None:
+        """Go on in a folder as an uninterrupted run leaves it, and open its logs."""
+        folder = self.cfg.OUTPUT_DIR
+        self.periodic_checkpointer.recent_checkpoints = remove_leftovers(
+            folder, self.start_iter - 1
+        )
+        forget_lines(Path(folder) / "metrics.json", self.start_iter)
+        self.register_hooks([hooks.PeriodicWriter(self.build_writers())])
 
     def train(self) -> dict:
         """Train, then score the test set once, with the best weights of validation.
@@ -134,9 +152,15 @@ class NucleusTrainer(DefaultTrainer):
         Returns:
             The scores of the test set; {} without one, or where this is not the main process.
         """
+        if comm.is_main_process():
+            self._begin_writing()
+        self.register_hooks([self.early_stopping])  # the last one: hooks after it are left out
         try:
             if self.early_stopping:
                 self.early_stopping.check(self.start_iter)  # the resumed run may have ended
+            self._trainer.data_loader = self.build_train_loader(
+                self.cfg, self.start_iter, self._prompt_finder()
+            )
             super().train()
         except TrainingEndsEarly:
             self.checkpointer.save("model_final", iteration=self.iter)
@@ -148,6 +172,13 @@ class NucleusTrainer(DefaultTrainer):
         logger.info("Scoring %s on %s", path, ", ".join(self.cfg.DATASETS.TEST))
         load_weights(self.checkpointer.model, path)
         return self.test(self.cfg, self.model)
+
+    def _prompt_finder(self) -> PromptFinder | None:
+        """What finds the prompts of the training images, if this training needs any."""
+        model = self.checkpointer.model
+        if isinstance(model, CFRSAM) and model.train_prompts is training_prompts.learner_prompts:
+            return partial(learner_prompts, model, self.cfg)
+        return None
 
     def _build_validation(self, model: nn.Module) -> Validation:
         datasets, metric = self.cfg.DATASETS.VAL, self.cfg.TEST.BEST_METRIC
@@ -177,8 +208,10 @@ class NucleusTrainer(DefaultTrainer):
         return build_optimizer(cfg, model)
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode, start_iteration: int = 0) -> DataLoader:
-        return build_train_loader(cfg, start_iteration)
+    def build_train_loader(
+        cls, cfg: CfgNode, start_iteration: int = 0, find_prompts: PromptFinder | None = None
+    ) -> DataLoader:
+        return build_train_loader(cfg, start_iteration, find_prompts)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:
@@ -188,4 +221,6 @@ class NucleusTrainer(DefaultTrainer):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> NucleusEvaluator:
         """The evaluator writes its tables to `OUTPUT_DIR/inference/<dataset>`."""
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
-        return NucleusEvaluator(dataset_name, output_dir=folder)
+        return NucleusEvaluator(
+            dataset_name, output_dir=folder, class_f1_radius=cfg.TEST.CLASS_F1_RADIUS
+        )

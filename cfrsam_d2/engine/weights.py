@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.sam import SAMEncoder
 from .checks import check_classes
+from .run_folder import last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def check_initial_weights(cfg: CfgNode, *, resume: bool = False) -> None:
         UserError: stage 1 would start from ImageNet weights that do not fit, or stage 2 from a
             prompt learner or a frozen encoder of random weights.
     """
-    if cfg.MODEL.WEIGHTS or (resume and _has_checkpoint(cfg.OUTPUT_DIR)):
+    if cfg.MODEL.WEIGHTS or (resume and last_checkpoint(cfg.OUTPUT_DIR)):
         return
     if cfg.MODEL.META_ARCHITECTURE == "PromptLearner":
         _check_initial_stage1(cfg.MODEL.PROMPT_LEARNER)
@@ -77,10 +78,6 @@ def build_trained_model(cfg: CfgNode) -> nn.Module:
     load_initial_weights(model, cfg, path)
     load_weights(model, path)
     return model.eval()
-
-
-def _has_checkpoint(folder: str) -> bool:
-    return os.path.isfile(os.path.join(folder, "last_checkpoint"))
 
 
 def _check_initial_stage1(node: CfgNode) -> None:

@@ -13,7 +13,8 @@ from detectron2.utils import comm
 
 from ..errors import UserError
 from ..structures.rle import decode_mask
-from .image_scores import ImageScores, score_detection, score_segmentation
+from .detection import CLASS_F1_RADIUS_AT_40X, radius_at
+from .image_scores import ImageScores, score_classes, score_detection, score_segmentation
 from .nucleus_maps import NucleusMaps, NucleusPoints, ground_truth_maps, predicted_maps
 from .predictions import PREDICTIONS_NAME, prediction_records, write_predictions
 from .tables import summarize
@@ -35,7 +36,12 @@ class NucleusEvaluator(DatasetEvaluator):
     """
 
     def __init__(
-        self, dataset_name: str, output_dir: str | None = None, *, distributed: bool = True
+        self,
+        dataset_name: str,
+        output_dir: str | None = None,
+        *,
+        distributed: bool = True,
+        class_f1_radius: float = CLASS_F1_RADIUS_AT_40X,
     ) -> None:
         """
         Args:
@@ -44,6 +50,7 @@ class NucleusEvaluator(DatasetEvaluator):
             output_dir: folder for metrics.json, the CSV tables and predictions.json; None writes
                 nothing.
             distributed: collect the scores of all ranks on the first; False: this rank's alone.
+            class_f1_radius: px at 40×, within which centroids pair for `mean_class_F1`.
 
         Raises:
             UserError: the dataset has no images, or two with the same `image_id`.
@@ -51,6 +58,7 @@ class NucleusEvaluator(DatasetEvaluator):
         self._dataset_name = dataset_name
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._distributed = distributed
+        self._class_f1_radius = class_f1_radius
         images = DatasetCatalog.get(dataset_name)
         if not images:
             raise UserError(f"{dataset_name} has no images: choose a dataset that has some")
@@ -125,6 +133,22 @@ class NucleusEvaluator(DatasetEvaluator):
             logger.info("Tables and %s are in %s", PREDICTIONS_NAME, self._output_dir)
         return metrics
 
+    def metric_names(self, *, has_masks: bool) -> list[str]:
+        """The metrics that `evaluate` gives, as "group/name", before anything is predicted.
+
+        Args:
+            has_masks: False: the model predicts points alone.
+        """
+        nothing = ground_truth_maps([], [], (1, 1), len(self._class_names))
+        points = NucleusPoints(nothing.points, nothing.classes, nothing.scores)
+        of_tissues = {image.get("tissue"): image for image in self._images.values()}
+        records = [
+            self._record(image, nothing, nothing if has_masks else points)
+            for image in of_tissues.values()
+        ]
+        groups = summarize(records, self._class_names, self._tissues)
+        return [f"{group}/{name}" for group, values in groups.items() for name in values]
+
     def _check_all_processed(self, scores: dict[int | str, ImageScores]) -> None:
         missing = [image for image_id, image in self._images.items() if image_id not in scores]
         if missing:
@@ -135,15 +159,19 @@ class NucleusEvaluator(DatasetEvaluator):
             )
 
     def _score(self, image: dict[str, Any], instances: Instances) -> ImageScores:
+        return self._record(image, self._ground_truth(image), self._prediction(image, instances))
+
+    def _record(self, image: dict[str, Any], gt: NucleusMaps, pred: NucleusPoints) -> ImageScores:
         num_classes = len(self._class_names)
-        gt, pred = self._ground_truth(image), self._prediction(image, instances)
         magnification = image.get("magnification", 40)
+        class_f1_radius = radius_at(magnification, self._class_f1_radius)
         return ImageScores(
             image_id=image["image_id"],
             file_name=image["file_name"],
             tissue=image.get("tissue", "unknown"),
             confusion=score_detection(gt, pred, num_classes, magnification),
             segmentation=score_segmentation(gt, pred) if isinstance(pred, NucleusMaps) else None,
+            class_counts=score_classes(gt, pred, num_classes, class_f1_radius),
         )
 
     def _ground_truth(self, image: dict[str, Any]) -> NucleusMaps:
@@ -164,13 +192,13 @@ class NucleusEvaluator(DatasetEvaluator):
                 f"{num_classes} classes: set MODEL.PROMPT_LEARNER.NUM_CLASSES to {num_classes} and "
                 "use weights trained with it"
             )
+        scores = instances.scores.float().numpy()
         if not instances.has("pred_masks"):
-            return NucleusPoints(instances.pred_points.float().numpy(), classes)
+            return NucleusPoints(instances.pred_points.float().numpy(), classes, scores)
         masks, size = instances.pred_masks, (image["height"], image["width"])
         if masks.image_size != size:
             raise UserError(
                 f"masks of {masks.image_size} px for {image['file_name']} of {size} px: "
                 "predict in the size of the image"
             )
-        scores = instances.scores.float().numpy()
         return predicted_maps(masks.indices(), classes, scores, size, num_classes)

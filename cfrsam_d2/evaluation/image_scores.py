@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detection import confusion_of_pairs, radius_at
+from .detection import class_counts, confusion_of_pairs, radius_at
 from .jaccard import aji, aji_plus
 from .nucleus_maps import NucleusMaps, NucleusPoints
 from .overlap import measure_overlap
@@ -17,13 +17,15 @@ class SegmentationScores:
 
     Attributes:
         binary: panoptic quality of the class-free maps.
-        by_class: panoptic quality of each of the K classes.
+        by_class: panoptic quality of each of the K classes, painted by itself.
+        by_class_one_map: the same of the predicted classes' parts of one map of all nuclei.
         aji: aggregated Jaccard index of the class-free maps, NaN without ground truth.
         aji_plus: the same with one-to-one pairs.
     """
 
     binary: PanopticQuality
     by_class: tuple[PanopticQuality, ...]
+    by_class_one_map: tuple[PanopticQuality, ...]
     aji: float
     aji_plus: float
 
@@ -45,7 +47,12 @@ class SegmentationScores:
     @property
     def class_pqs(self) -> list[float]:
         """PQ of each class, NaN where the ground truth has no nucleus of it."""
-        return [pq.pq if pq.has_ground_truth else float("nan") for pq in self.by_class]
+        return _known_pqs(self.by_class)
+
+    @property
+    def class_pqs_one_map(self) -> list[float]:
+        """The same of `by_class_one_map`."""
+        return _known_pqs(self.by_class_one_map)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class ImageScores:
         tissue: name, "unknown" where the dataset does not tell.
         confusion: (K+1, K+1) counts of paired centroids, see `confusion_of_pairs`.
         segmentation: None if only points were predicted.
+        class_counts: (K, 3) counts of `detection.class_counts`; None where predictions have no
+            scores.
     """
 
     image_id: int | str
@@ -65,6 +74,7 @@ class ImageScores:
     tissue: str
     confusion: np.ndarray
     segmentation: SegmentationScores | None
+    class_counts: np.ndarray | None = None
 
 
 def score_detection(
@@ -81,6 +91,21 @@ def score_detection(
     )
 
 
+def score_classes(
+    gt: NucleusPoints, pred: NucleusPoints, num_classes: int, radius: float
+) -> np.ndarray:
+    """Return the (K, 3) `detection.class_counts` of centroids paired within `radius` px."""
+    return class_counts(
+        gt.points,
+        gt.classes,
+        pred.points,
+        pred.classes,
+        pred.scores,
+        num_classes=num_classes,
+        radius=radius,
+    )
+
+
 def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores:
     """Compare two sets of label maps of one size.
 
@@ -88,8 +113,25 @@ def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores
         UserError: the maps differ in size.
     """
     overlap = measure_overlap(gt.label_map, pred.label_map)
-    by_class = tuple(
-        panoptic_quality(measure_overlap(gt_map, pred_map))
-        for gt_map, pred_map in zip(gt.class_maps, pred.class_maps, strict=True)
+    by_class = _class_qualities(gt.class_maps, pred.class_maps)
+    one_map, by_class_one_map = pred.visible_class_maps, by_class
+    if not np.array_equal(one_map, pred.class_maps):  # it is the slow part
+        by_class_one_map = _class_qualities(gt.class_maps, one_map)
+    return SegmentationScores(
+        binary=panoptic_quality(overlap),
+        by_class=by_class,
+        by_class_one_map=by_class_one_map,
+        aji=aji(overlap),
+        aji_plus=aji_plus(overlap),
     )
-    return SegmentationScores(panoptic_quality(overlap), by_class, aji(overlap), aji_plus(overlap))
+
+
+def _class_qualities(gt_maps: np.ndarray, pred_maps: np.ndarray) -> tuple[PanopticQuality, ...]:
+    return tuple(
+        panoptic_quality(measure_overlap(gt_map, pred_map))
+        for gt_map, pred_map in zip(gt_maps, pred_maps, strict=True)
+    )
+
+
+def _known_pqs(by_class: tuple[PanopticQuality, ...]) -> list[float]:
+    return [pq.pq if pq.has_ground_truth else float("nan") for pq in by_class]

@@ -16,10 +16,12 @@ class NucleusPoints:
     Attributes:
         points: (N, 2) centroids x, y in px.
         classes: (N,) contiguous ids 0..K-1.
+        scores: (N,) of predictions, any scale; of ground truth 1.
     """
 
     points: np.ndarray
     classes: np.ndarray
+    scores: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,22 @@ class NucleusMaps(NucleusPoints):
 
     Attributes:
         label_map: (H, W) ids of all nuclei, whatever their class: positions in their list, plus 1.
-        class_maps: (K, H, W) ids of each class's nuclei.
+        label_classes: (L,) contiguous classes of all ids, of that of 1 first.
+        class_maps: (K, H, W) ids of each class's nuclei, each class painted by itself.
     """
 
     label_map: np.ndarray
+    label_classes: np.ndarray
     class_maps: np.ndarray
+
+    @property
+    def visible_class_maps(self) -> np.ndarray:
+        """(K, H, W) each class's part of the one `label_map`, without what others cover of it."""
+        pixels = np.flatnonzero(self.label_map)
+        ids = self.label_map.ravel()[pixels]
+        parts = np.zeros_like(self.class_maps)
+        parts.reshape(len(parts), -1)[self.label_classes[ids - 1], pixels] = ids
+        return parts
 
 
 def ground_truth_maps(
@@ -49,14 +62,9 @@ def ground_truth_maps(
         size: H, W.
         num_classes: K.
     """
-    label_map = np.zeros(size, dtype=np.int32)
-    class_maps = np.zeros((num_classes, *size), dtype=np.int32)
     classes = np.asarray(classes, dtype=np.intp)
-    for index in np.argsort(classes, kind="stable"):
-        label_map.ravel()[masks[index]] = index + 1
-        class_maps[classes[index]].ravel()[masks[index]] = index + 1
-    points, seen = _centroids(masks, width=size[1])
-    return NucleusMaps(points, classes[seen], label_map, class_maps)
+    order = np.argsort(classes, kind="stable")
+    return _painted(masks, classes, np.ones(len(classes)), order, size, num_classes)
 
 
 def predicted_maps(
@@ -66,7 +74,7 @@ def predicted_maps(
     size: tuple[int, int],
     num_classes: int,
 ) -> NucleusMaps:
-    """Paint predicted masks lowest score first; a class's map is its part of that one map.
+    """Paint predicted masks lowest score first: each class in a map of its own, and all into one.
 
     Args:
         masks: N arrays of indices into the flattened image; those without a pixel are no nuclei.
@@ -75,15 +83,8 @@ def predicted_maps(
         size: H, W.
         num_classes: K.
     """
-    label_map = np.zeros(size, dtype=np.int32)
-    for index in np.argsort(scores, kind="stable"):
-        label_map.ravel()[masks[index]] = index + 1
-    pixels = np.flatnonzero(label_map != 0)
-    ids = label_map.ravel()[pixels]
-    class_maps = np.zeros((num_classes, label_map.size), dtype=np.int32)
-    class_maps[classes[ids - 1], pixels] = ids
-    points, seen = _centroids(masks, width=size[1])
-    return NucleusMaps(points, classes[seen], label_map, class_maps.reshape(num_classes, *size))
+    order = np.argsort(scores, kind="stable")
+    return _painted(masks, classes, scores, order, size, num_classes)
 
 
 def pannuke_maps(masks: np.ndarray) -> NucleusMaps:
@@ -102,6 +103,24 @@ def pannuke_maps(masks: np.ndarray) -> NucleusMaps:
         nuclei += of_class
         classes += [class_id] * len(of_class)
     return ground_truth_maps(nuclei, classes, (height, width), num_channels - 1)
+
+
+def _painted(
+    masks: Sequence[np.ndarray],
+    classes: np.ndarray,
+    scores: np.ndarray,
+    order: np.ndarray,
+    size: tuple[int, int],
+    num_classes: int,
+) -> NucleusMaps:
+    """Paint the masks in this order, a later one over an earlier."""
+    label_map = np.zeros(size, dtype=np.int32)
+    class_maps = np.zeros((num_classes, *size), dtype=np.int32)
+    for index in order:
+        label_map.ravel()[masks[index]] = index + 1
+        class_maps[classes[index]].ravel()[masks[index]] = index + 1
+    points, seen = _centroids(masks, width=size[1])
+    return NucleusMaps(points, classes[seen], scores[seen], label_map, classes, class_maps)
 
 
 def _split_by_id(pixels: np.ndarray, ids: np.ndarray) -> list[np.ndarray]:

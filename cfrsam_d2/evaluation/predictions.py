@@ -100,7 +100,9 @@ def read_predictions(path: Path) -> Predictions:
         return Predictions([each["name"] for each in data["categories"]], annotations)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: evaluate the run again to write it") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): evaluate it again") from None
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}: {error}): evaluate the run again"
         ) from None

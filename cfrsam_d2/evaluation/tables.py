@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .detection import class_scores, detection_scores
+from .detection import class_scores, detection_scores, mean_class_f1
 from .image_scores import ImageScores, SegmentationScores
 from .panoptic_quality import pool
 
 Row = dict[str, Any]
+
+TISSUE_SCORES = ("bPQ", "mPQ", "mPQ_one_map")
 
 
 def summarize(
@@ -28,8 +30,9 @@ def summarize(
 
     Returns:
         "segmentation", "class_pq", "tissue_bpq", "tissue_mpq" (these four only if masks were
-        predicted), "detection", "classification". Names hold no "-", which Detectron2's
-        `print_csv_format` would hide: Bile-duct becomes Bile_duct.
+        predicted), "detection", "classification". "mean_class_F1" of "detection" is there if all
+        records have `class_counts`. Names hold no "-", which Detectron2's `print_csv_format` would
+        hide: Bile-duct becomes Bile_duct.
     """
     groups = OrderedDict()
     if has_segmentation(images):
@@ -41,6 +44,9 @@ def summarize(
         groups["tissue_mpq"] = _column(tissue_rows, "tissue", "mPQ")
     of_all, *of_classes = detection_table(images, class_names)
     groups["detection"] = {score: of_all[score] for score in ("P", "R", "F1")}
+    counts = [image.class_counts for image in images if image.class_counts is not None]
+    if len(counts) == len(images):
+        groups["detection"]["mean_class_F1"] = mean_class_f1(np.sum(counts, axis=0))
     groups["classification"] = {
         _metric_name(f"{score}_{row['nuclei']}"): row[score]
         for score in ("F1", "P", "R")
@@ -62,6 +68,7 @@ def image_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> li
         scores = image.segmentation
         if scores is not None:
             row |= {"bPQ": scores.bpq, "mPQ": _mean(scores.class_pqs)}
+            row["mPQ_one_map"] = _mean(scores.class_pqs_one_map)
             row |= {"DQ": scores.dq, "SQ": scores.sq, "AJI": scores.aji, "AJI+": scores.aji_plus}
         row["n_gt"] = int(image.confusion[:-1].sum())
         row["n_pred"] = int(image.confusion[:, :-1].sum())
@@ -73,12 +80,13 @@ def image_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> li
 
 
 def tissue_table(images: Sequence[ImageScores], tissues: Sequence[str] = ()) -> list[Row]:
-    """Image means of bPQ and mPQ, one row per tissue (Table 1 without its last two rows)."""
+    """Image means of bPQ and both mPQ, one row per tissue (Table 1 without its last two rows)."""
     rows = []
     for tissue in dict.fromkeys([*tissues, *(image.tissue for image in images)]):
         scores = _segmentations(image for image in images if image.tissue == tissue)
         row = {"tissue": tissue, "images": len(scores), "bPQ": _mean(score.bpq for score in scores)}
         row["mPQ"] = _mean(_mean(score.class_pqs) for score in scores)
+        row["mPQ_one_map"] = _mean(_mean(score.class_pqs_one_map) for score in scores)
         rows.append(row)
     return rows
 
@@ -107,7 +115,7 @@ def detection_table(images: Sequence[ImageScores], class_names: Sequence[str]) -
 def average_and_std_rows(tissue_rows: Sequence[Row]) -> list[Row]:
     """The last two rows of Table 1: unweighted mean and sample deviation over tissues."""
     num_images = sum(row["images"] for row in tissue_rows)
-    columns = {name: [row[name] for row in tissue_rows] for name in ("bPQ", "mPQ")}
+    columns = {name: [row[name] for row in tissue_rows] for name in TISSUE_SCORES}
     return [
         {"tissue": "Average", "images": num_images}
         | {name: _mean(values) for name, values in columns.items()},
@@ -119,7 +127,7 @@ def average_and_std_rows(tissue_rows: Sequence[Row]) -> list[Row]:
 def _segmentation_metrics(
     images: Sequence[ImageScores], tissue_rows: Sequence[Row], class_rows: Sequence[Row]
 ) -> dict[str, float]:
-    """bPQ and mPQ are means over tissues, as in the paper; the others are means over images."""
+    """bPQ and both mPQ are means over tissues, as in the paper; the others are over images."""
     average, std = average_and_std_rows(tissue_rows)
     scores = _segmentations(images)
     return {
@@ -133,6 +141,7 @@ def _segmentation_metrics(
         "AJI_plus": _mean(score.aji_plus for score in scores),
         "bPQ_image": _mean(score.bpq for score in scores),
         "mPQ_image": _mean(_mean(score.class_pqs) for score in scores),
+        "mPQ_one_map": average["mPQ_one_map"],
         "mPQ_plus": _mean(row["PQ_plus"] for row in class_rows),
     }
 

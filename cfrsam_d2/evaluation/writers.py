@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from ..csv_cells import text_cell
 from ..files import write_bytes
 from .image_scores import ImageScores
 from .tables import (
@@ -58,7 +59,6 @@ def write_scores(
 
     NaN is null in JSON and an empty cell in CSV. Each file appears whole or not at all.
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
     for name, rows in {**tables, "images": image_table(images, class_names)}.items():
         write_csv(output_dir / f"{name}.csv", rows)
     groups = {
@@ -74,8 +74,12 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _none_if_nan(value) for name, value in row.items()})
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     write_bytes(path, text.getvalue().encode())
+
+
+def _cell(value: object) -> object:
+    return text_cell(value) if isinstance(value, str) else _none_if_nan(value)
 
 
 def _none_if_nan(value: object) -> object:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
+from ..data.image_files import LABEL_MAP, OVERLAY, RECORD_NAME
 from ..errors import UserError
-from ..files import write_bytes
+from ..files import write_bytes, written_whole
 from .coco import coco_part, merge_coco_parts
 from .geojson import feature_collection
 from .label_map import label_npy, label_tiff
@@ -14,7 +17,6 @@ from .overlay import overlay_png
 from .prediction import Prediction
 from .table import nucleus_table
 
-RECORD_NAME = "config.yaml"
 COCO_NAME = "nuclei.json"
 
 
@@ -29,11 +31,11 @@ class Format(NamedTuple):
 FORMATS = {
     "geojson": Format("{}.geojson", lambda each: json.dumps(feature_collection(each)).encode()),
     "csv": Format("{}.csv", lambda each: nucleus_table(each).encode()),
-    "tiff": Format("{}.tiff", label_tiff, True),
+    "tiff": Format(LABEL_MAP, label_tiff, True),
     "npy": Format("{}.npy", label_npy, True),
     # What nuclei.json is merged from; kept, so that a run can be resumed.
     "coco": Format(".coco/{}.json", lambda each: json.dumps(coco_part(each)).encode(), True),
-    "overlay": Format("{}_overlay.png", overlay_png),
+    "overlay": Format(OVERLAY, overlay_png),
 }
 
 
@@ -62,7 +64,7 @@ class ExportFolder:
             UserError: the earlier run had another config, or the folder cannot be written to.
         """
         if not (resume and self._record.is_file()):
-            self._write(self._record, record.encode())
+            write_bytes(self._record, record.encode())
         elif self._record.read_bytes() != record.encode():
             raise UserError(
                 f"{self._record} is of a run with another config or other weights: "
@@ -78,7 +80,7 @@ class ExportFolder:
         return [each.encode(prediction) for each in self._formats]
 
     def write(self, name: str, contents: Sequence[bytes]) -> None:
-        """Write the files of an image, in place of older ones.
+        """Write the files of an image, in place of older ones; where one cannot be, none is.
 
         Args:
             name: what they begin with.
@@ -87,8 +89,9 @@ class ExportFolder:
         Raises:
             UserError: the folder cannot be written to.
         """
-        for path, content in zip(self._paths(name), contents, strict=True):
-            self._write(path, content)
+        with ExitStack() as renamed_together:
+            for path, content in zip(self._paths(name), contents, strict=True):
+                renamed_together.enter_context(written_whole(path)).write_bytes(content)
 
     def finish(self, names: Iterable[str], classes: Sequence[str]) -> None:
         """Write nuclei.json, if COCO is among the formats, of those images that have results."""
@@ -96,20 +99,14 @@ class ExportFolder:
             files = [self._folder / FORMATS["coco"].pattern.format(name) for name in names]
             parts = (json.loads(file.read_bytes()) for file in files if self._is_result(file))
             data = merge_coco_parts(parts, classes)
-            self._write(self._folder / COCO_NAME, json.dumps(data).encode())
+            write_bytes(self._folder / COCO_NAME, json.dumps(data).encode())
 
     def _paths(self, name: str) -> list[Path]:
         return [self._folder / each.pattern.format(name) for each in self._formats]
 
     def _is_result(self, path: Path) -> bool:
-        return path.is_file() and path.stat().st_mtime_ns >= self._record.stat().st_mtime_ns
-
-    def _write(self, path: Path, data: bytes) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, data)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path} ({error.strerror}): make room, or let --output name a folder "
-                "that you can write to"
-            ) from None
+            found = path.stat()
+        except OSError:  # not there, or of a name that no file can have
+            return False
+        return S_ISREG(found.st_mode) and found.st_mtime_ns >= self._record.stat().st_mtime_ns

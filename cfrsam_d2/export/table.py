@@ -3,6 +3,7 @@
 import csv
 import io
 
+from ..csv_cells import text_cell
 from .prediction import Prediction
 
 COLUMNS = ("label", "class", "score", "x", "y", "area")
@@ -24,10 +25,10 @@ def nucleus_table(prediction: Prediction) -> str:
     if prediction.has_masks:
         centers, areas = instances.pred_masks.centroids(), instances.pred_masks.areas().tolist()
     columns = (instances.pred_classes.tolist(), instances.scores.tolist(), centers.tolist(), areas)
+    names = [text_cell(name) for name in prediction.classes]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for label, (category, score, (x, y), area) in enumerate(zip(*columns, strict=True), start=1):
-        name = prediction.classes[category]
-        writer.writerow((label, name, f"{score:.6f}", f"{x:.3f}", f"{y:.3f}", area))
+        writer.writerow((label, names[category], f"{score:.6f}", f"{x:.3f}", f"{y:.3f}", area))
     return text.getvalue()

@@ -2,7 +2,8 @@
 
 A prompt is a row of coordinates in px, where a pixel's centre is a whole number: a point is x, y; a
 box is x0, y0, x1, y1, its first and its last pixel. P prompts of n corners (1 of a point, 2 of a
-box) are (P, 2·n). R masks, H×W px of an image; their boxes are x0, y0, x1, y1, ends excluded.
+box) are (P, 2·n); points with k negative ones each are (P, 1+k, 2). R masks, H×W px of an image;
+their boxes are x0, y0, x1, y1, ends excluded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -100,8 +101,10 @@ class SlidingWindow:
         """
         height, width = image_size
         x0, y0, x1, y1 = boxes.unbind(dim=1)
-        left = (window.x0 > 0) & (x0 < window.x0 + self.edge_tolerance)
-        top = (window.y0 > 0) & (y0 < window.y0 + self.edge_tolerance)
+        # As released: no more than the tolerance between the window's box and the mask's first or
+        # last pixel, which is x1 - 1.
+        left = (window.x0 > 0) & (x0 <= window.x0 + self.edge_tolerance)
+        top = (window.y0 > 0) & (y0 <= window.y0 + self.edge_tolerance)
         right = (window.x1 < width) & (x1 > window.x1 - self.edge_tolerance)
         bottom = (window.y1 < height) & (y1 > window.y1 - self.edge_tolerance)
         return ~(left | top | right | bottom)
@@ -119,8 +122,9 @@ def box_prompts(boxes: Tensor) -> Tensor:
 
 
 def centers(prompts: Tensor) -> Tensor:
-    """Points themselves, and the middles of boxes: (P, 2·n) to (P, 2)."""
-    return prompts.unflatten(1, (-1, 2)).mean(dim=1)
+    """Points themselves, without their negative ones, and the middles of boxes: to (P, 2)."""
+    corners = prompts[:, :1] if prompts.dim() == 3 else prompts.unflatten(1, (-1, 2))
+    return corners.mean(dim=1)
 
 
 def prompts_in_window(prompts: Tensor, window: Window) -> tuple[Tensor, Tensor]:
@@ -139,6 +143,22 @@ def prompts_in_window(prompts: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     inside = ((points >= first) & (points <= last)).all(dim=1).nonzero().squeeze(1)
     cut = prompts[inside].unflatten(1, (-1, 2)).clamp(first, last) - first
     return inside, cut.flatten(1)
+
+
+def with_negatives(points: Tensor, count: int) -> Tensor:
+    """Points, each with the nearest of the others, the nearest first.
+
+    Args:
+        points: all of an image or a window, (P, 2).
+        count: k, of negative ones for each.
+
+    Returns:
+        (P, 1+k, 2); NaN where there are fewer than k others.
+    """
+    distances = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    nearest = distances.argsort(dim=1, stable=True)[:, : min(count, max(len(points) - 1, 0))]
+    missing = points.new_full((len(points), count - nearest.shape[1], 2), torch.nan)
+    return torch.cat([points[:, None], points[nearest], missing], dim=1)
 
 
 def best_per_prompt(scores: Tensor, prompts: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Which prompts train stage 2, and which nucleus each of them stands for.
 
-P prompts and N nuclei of one image, H×W px; prompts as in `sliding_window`.
+K prompts and N nuclei of one image, H×W px; prompts as in `sliding_window`.
 """
 
 from collections.abc import Callable
@@ -9,46 +9,40 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
-from .sliding_window import box_prompts, centers, prompts_of
+from ..errors import UserError
+from .sliding_window import box_prompts
 
-# Proposals and ground truth of an image to prompts (K, 2) or (K, 4), and each one's nucleus (K,).
-PromptSource = Callable[[Instances, Instances], tuple[Tensor, Tensor]]
+# The nuclei of an image to prompts (K, 2) or (K, 4), and the index of each one's nucleus (K,).
+PromptSource = Callable[[Instances], tuple[Tensor, Tensor]]
 
 
-def learner_prompts(gt_instances: Instances, proposals: Instances) -> tuple[Tensor, Tensor]:
-    """The learner's prompts whose centers lie on a nucleus, one per nucleus (the first).
+def learner_prompts(gt_instances: Instances) -> tuple[Tensor, Tensor]:
+    """The learner's prompts, of the nuclei that have one.
+
+    Args:
+        gt_instances: with `proposal_prompts` (N, 2) or (N, 4), NaN where a nucleus has none.
 
     Returns:
         Prompts (K, 2) or (K, 4) and the index of each one's nucleus (K,).
+
+    Raises:
+        UserError: there is no such field.
     """
-    gt_masks = gt_instances.gt_masks.tensor  # (N, H, W)
-    prompts = prompts_of(proposals)
-    points = centers(prompts)
-    height, width = gt_masks.shape[-2:]
-    if len(points) == 0 or len(gt_masks) == 0:
-        return prompts[:0], torch.zeros(0, dtype=torch.long, device=points.device)
-    columns = points[:, 0].round().long().clamp(0, width - 1)
-    rows = points[:, 1].round().long().clamp(0, height - 1)
-    hits = gt_masks[:, rows, columns].T  # (P, N)
-    on_nucleus = hits.any(dim=1).nonzero().squeeze(1)
-    nuclei = hits[on_nucleus].int().argmax(dim=1)
-    first = torch.full((len(gt_masks),), len(points), device=points.device)
-    first.scatter_reduce_(0, nuclei, on_nucleus, reduce="amin")
-    found = (first < len(points)).nonzero().squeeze(1)
-    return prompts[first[found]], found
+    if not gt_instances.has("proposal_prompts"):
+        raise UserError(
+            "MODEL.CFRSAM.TRAIN_PROMPTS is 'learner', but the training images come without the "
+            "prompt learner's prompts (`proposal_prompts`): train with NucleusTrainer, which finds "
+            "them, or set MODEL.CFRSAM.TRAIN_PROMPTS to 'centroid'"
+        )
+    return _known(gt_instances.proposal_prompts)
 
 
-def centroid_prompts(
-    gt_instances: Instances, proposals: Instances | None = None
-) -> tuple[Tensor, Tensor]:
-    """The nuclei's own centroids; returns as `learner_prompts`."""
-    points = gt_instances.gt_points
-    return points, torch.arange(len(points), device=points.device)
+def centroid_prompts(gt_instances: Instances) -> tuple[Tensor, Tensor]:
+    """The centroids of the nuclei that have theirs in the image; returns as `learner_prompts`."""
+    return _known(gt_instances.gt_points)
 
 
-def random_prompts(
-    gt_instances: Instances, proposals: Instances | None = None
-) -> tuple[Tensor, Tensor]:
+def random_prompts(gt_instances: Instances) -> tuple[Tensor, Tensor]:
     """A random pixel of each nucleus; returns as `learner_prompts`."""
     gt_masks = gt_instances.gt_masks.tensor
     points = gt_instances.gt_points.clone()
@@ -59,12 +53,16 @@ def random_prompts(
     return points, torch.arange(len(points), device=points.device)
 
 
-def gt_box_prompts(
-    gt_instances: Instances, proposals: Instances | None = None
-) -> tuple[Tensor, Tensor]:
+def gt_box_prompts(gt_instances: Instances) -> tuple[Tensor, Tensor]:
     """The nuclei's own tight boxes; returns as `learner_prompts`."""
     boxes = gt_instances.gt_boxes.tensor
     return box_prompts(boxes), torch.arange(len(boxes), device=boxes.device)
+
+
+def _known(prompts: Tensor) -> tuple[Tensor, Tensor]:
+    """Of one prompt per nucleus (N, c), NaN where it has none: those that there are."""
+    nuclei = prompts.isfinite().all(dim=1).nonzero().squeeze(1)
+    return prompts[nuclei], nuclei
 
 
 POINT_SOURCES: dict[str, PromptSource] = {

@@ -234,15 +234,16 @@ class BoxMasks:
         Returns:
             As many masks, each cut to its new box; it has no pixel where it would be below a half.
         """
-        rescaled = [BoxMasks.empty(image_size, self.device)]
-        for (x0, y0, x1, y1), pixels in zip(self.boxes.tolist(), self._split(), strict=True):
+        masks = self.to("cpu")  # mask after mask: on a device each would wait for its box
+        rescaled = [BoxMasks.empty(image_size)]
+        for (x0, y0, x1, y1), pixels in zip(masks.boxes.tolist(), masks._split(), strict=True):
             mask = pixels.view(y1 - y0, x1 - x0).float()
             top, rows = _resampling(y0, y1, self.image_size[0], image_size[0], mask)
             left, columns = _resampling(x0, x1, self.image_size[1], image_size[1], mask)
             frame = (rows @ mask @ columns.T > 0.5)[None]
-            corner = self.boxes.new_tensor([[left, top]])
+            corner = masks.boxes.new_tensor([[left, top]])
             rescaled.append(BoxMasks.from_frames(frame, image_size, corner))
-        return BoxMasks.cat(rescaled)
+        return BoxMasks.cat(rescaled).to(self.device)
 
     def _inside(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of every pixel of the masks: its mask, x and y in the image."""

@@ -8,6 +8,10 @@ from pycocotools import mask as mask_utils
 
 from ..errors import UserError
 from .masks import BoxMask
+from .outline import as_numbers, check_outline, is_off_image
+
+LARGEST = 30_000_000  # px of a nucleus's box: those of nuclei have thousands
+_MOST_PIXELS = 2**32 - 1  # that pycocotools counts
 
 
 def encode_mask(mask: BoxMask, height: int, width: int) -> dict[str, Any]:
@@ -59,9 +63,25 @@ def rle_from_segmentation(segmentation: Any, height: int, width: int) -> dict[st
         `{"size": [H, W], "counts": str}`; it has no pixel if the outline encloses none.
 
     Raises:
-        UserError: not an outline, of another size than the image, or damaged. The message starts
-            in the middle of a sentence: the caller says which annotation it is.
+        UserError: not an outline, of another size than the image, damaged, or larger than any
+            nucleus. The message starts in the middle of a sentence: the caller says which
+            annotation it is.
     """
+    if height * width > _MOST_PIXELS:
+        raise UserError(
+            f"is of an image of {width}×{height} px, too large for RLE: cut it in tiles"
+        )
+    rle = _rle_from_any(segmentation, height, width)
+    left, top, box_width, box_height = map(int, mask_utils.toBbox(rle))
+    if box_width * box_height > LARGEST:
+        raise UserError(
+            f"covers {box_width}×{box_height} px from ({left}, {top}) on, which is no nucleus: "
+            "take it out"
+        )
+    return rle
+
+
+def _rle_from_any(segmentation: Any, height: int, width: int) -> Any:
     if isinstance(segmentation, list):
         return _rle_from_polygons(segmentation, height, width)
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
@@ -99,23 +119,35 @@ def _compressed(counts: Any, height: int, width: int) -> dict[str, Any]:
 
 
 def _rle_from_polygons(polygons: list, height: int, width: int) -> dict[str, Any]:
-    try:
-        outlines = [np.asarray(polygon, dtype=np.float64).ravel() for polygon in polygons]
-    except (TypeError, ValueError):
-        raise UserError("has a polygon that is not a list of numbers: export it again") from None
-    if any(outline.size % 2 or not np.isfinite(outline).all() for outline in outlines):
-        raise UserError("has a polygon that is not made of x, y pairs: export it again")
+    outlines = [_corners(polygon) for polygon in polygons]
     # pycocotools would take four numbers for a box.
-    lists: list[Any] = [outline.tolist() for outline in outlines if outline.size >= 6]
-    if not lists:
+    outlines = [
+        each for each in outlines if len(each) > 2 and not is_off_image(each, height, width)
+    ]
+    for outline in outlines:
+        check_outline(outline, height, width)
+    if not outlines:
         return encode_mask(BoxMask.of_frame(np.zeros((1, 1))), height, width)
+    lists: list[Any] = [outline.ravel().tolist() for outline in outlines]
     return _with_text_counts(mask_utils.merge(mask_utils.frPyObjects(lists, height, width)))
+
+
+def _corners(polygon: Any) -> np.ndarray:
+    """The corners of `[x0, y0, x1, y1, …]` or `[[x0, y0], …]`, (n, 2)."""
+    pairs = polygon if isinstance(polygon, list) else [None]
+    values = [value for pair in pairs for value in (pair if isinstance(pair, list) else [pair])]
+    if not {type(value) for value in values} <= {int, float}:
+        raise UserError("has a polygon that is not a list of numbers: export it again")
+    numbers = as_numbers(values)
+    if numbers is None or numbers.size % 2:
+        raise UserError("has a polygon that is not made of x, y pairs: export it again")
+    return numbers.reshape(-1, 2)
 
 
 def _covered_pixels(counts: Any) -> int:
     """Pixels that all runs cover; pycocotools reads past the end of runs that are too short."""
     if isinstance(counts, list):
-        is_runs = all(isinstance(run, int) and run >= 0 for run in counts)
+        is_runs = all(type(run) is int and 0 <= run <= _MOST_PIXELS for run in counts)
         return sum(counts) if is_runs else -1
     runs = _run_lengths(counts)
     return -1 if runs is None else int(runs.sum())
@@ -123,7 +155,7 @@ def _covered_pixels(counts: Any) -> int:
 
 def _run_lengths(counts: Any) -> np.ndarray | None:
     """The runs of a compressed text, (n,) int64; None if it is damaged."""
-    if not isinstance(counts, str) or not counts:
+    if not isinstance(counts, str) or not counts or not counts.isascii():
         return None
     # Five bits a character, lowest first; bit 5 says that the number goes on, and bit 4 of its
     # last character is its sign.
@@ -133,7 +165,7 @@ def _run_lengths(counts: Any) -> np.ndarray | None:
         return None
     starts = np.flatnonzero(np.concatenate([[True], last[:-1]]))
     lengths = np.diff(np.append(starts, codes.size))
-    if lengths.max() > 12:
+    if lengths.max() > 7:  # 35 bits: no run is longer than 32, no difference than 33
         return None
     shifts = 5 * (np.arange(codes.size) - np.repeat(starts, lengths))
     runs = np.add.reduceat((codes & 31) << shifts, starts)

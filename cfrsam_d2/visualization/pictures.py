@@ -88,13 +88,7 @@ def write_picture(folder: Path, dataset_dict: dict[str, Any], picture: np.ndarra
         UserError: the folder cannot be written to.
     """
     name = f"{dataset_dict['image_id']}_{Path(dataset_dict['file_name']).stem}.png"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_png(folder / name, picture)
-    except OSError as error:
-        raise UserError(
-            f"cannot write in {folder} ({error.strerror}): let --output name another folder"
-        ) from None
+    write_png(folder / name, picture)
 
 
 def _draw_annotations(

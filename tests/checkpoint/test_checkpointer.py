@@ -1,6 +1,8 @@
 """Checkpoints: whole on disk, safe to read, strict to load."""
 
+import errno
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 
 from cfrsam_d2.checkpoint.checkpointer import NucleusCheckpointer, load_weights
 from cfrsam_d2.checkpoint.files import read_checkpoint
-from cfrsam_d2.errors import UserError
+from cfrsam_d2.errors import DiskError, UserError
 
 
 class Counter:
@@ -54,12 +56,16 @@ def test_failed_save_leaves_the_old_file(
     checkpointer.save("model")
     before = (tmp_path / "model.pth").read_bytes()
 
-    def full_disk(data: dict, path: str) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError("No space left on device")
+    def full_disk(data: dict, file: BinaryIO) -> None:
+        """As PyTorch, which fails again when it ends the file."""
+        file.write(b"half")
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            raise RuntimeError("[enforce fail at inline_container.cc:672]")  # noqa: B904
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskError, match=r"cannot write .*model\.pth \(No space.*make room"):
         checkpointer.save("model")
     assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
     assert (tmp_path / "model.pth").read_bytes() == before

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -194,3 +195,42 @@ def test_the_hash_in_the_name_is_verified(parts: tuple, sam: dict, tmp_path: Pat
     right = path.rename(tmp_path / f"sam_vit_b_{digest}.pth")
     load_sam_weights(*parts, str(right))
     assert torch.equal(parts[0].vit.pos_embed, sam["image_encoder.pos_embed"])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "sam.", "sam_model.", "_orig_mod.module."])
+def test_what_stands_before_all_names_of_a_fine_tuned_file(
+    prefix: str, parts: tuple, sam: dict, tmp_path: Path
+) -> None:
+    weights = {f"{prefix}{name}": each for name, each in sam.items()}
+    weights[f"{prefix}pixel_mean"] = torch.zeros(3, 1, 1)
+    load_sam_weights(*parts, save(weights, tmp_path))
+    assert torch.equal(parts[0].vit.pos_embed, sam["image_encoder.pos_embed"])
+
+
+@pytest.mark.parametrize("entry", ["model", "state_dict", "model_state", "model_state_dict"])
+def test_where_fine_tuned_files_have_their_weights(
+    entry: str, parts: tuple, sam: dict, tmp_path: Path
+) -> None:
+    """MedSAM's training, Lightning, micro-sam."""
+    weights = {f"sam.{name}": each for name, each in sam.items()}
+    held = {entry: weights, "optimizer_state": {"lr": 1e-4}, "epoch": 3, "best_metric": 0.5}
+    load_sam_weights(*parts, save(held, tmp_path))
+    assert torch.equal(parts[0].vit.pos_embed, sam["image_encoder.pos_embed"])
+
+
+def test_safetensors(parts: tuple, sam: dict, tmp_path: Path) -> None:
+    save_file(sam, tmp_path / "sam.safetensors")
+    load_sam_weights(*parts, str(tmp_path / "sam.safetensors"))
+    assert torch.equal(parts[0].vit.pos_embed, sam["image_encoder.pos_embed"])
+
+
+def test_names_that_are_not_metas_are_named(parts: tuple, sam: dict, tmp_path: Path) -> None:
+    """Those of Hugging Face's SAM; and such as stand beside a fine-tuned model's."""
+    theirs = {name.replace("image_encoder", "vision_encoder"): each for name, each in sam.items()}
+    with pytest.raises(
+        UserError, match=r"no image_encoder\.\*, .*, but .*vision_encoder\.pos_embed,"
+    ):
+        load_sam_weights(*parts, save(theirs, tmp_path))
+    wrapped = {f"module.{name}": each for name, each in sam.items()} | {"head.bias": torch.ones(1)}
+    with pytest.raises(UserError, match=r"has 'module.' before .* 1 without it, .* 'head.bias': s"):
+        load_sam_weights(*parts, save(wrapped, tmp_path))

@@ -55,7 +55,7 @@ def test_probabilities_and_ranges_are_the_published_ones_of_stage_1():
         ("RandomRotate90", 0.5),
         ("Downscale", 0.15),
         ("Blur", 0.2),
-        ("GaussNoise", 0.25),
+        ("Noise", 0.25),
         ("ZoomBlur", 0.1),
         ("HorizontalFlip", 0.5),
         ("VerticalFlip", 0.5),
@@ -83,17 +83,19 @@ def test_probabilities_and_ranges_are_the_published_ones_of_stage_2():
         ("VerticalFlip", 0.5),
         ("Downscale", 0.15),
         ("Blur", 0.2),
-        ("GaussNoise", 0.25),
+        ("Noise", 0.25),
         ("ColorJitter", 0.2),
         ("Superpixels", 0.1),
         ("ZoomBlur", 0.1),
         ("RandomSizedCrop", 0.1),
-        ("ElasticTransform", 0.2),
+        ("Elastic", 0.2),
     ]
     superpixels, sized_crop, elastic = steps[8], steps[10], steps[11]
     assert (superpixels.share, superpixels.num_segments) == (0.1, 200)
     assert (sized_crop.min_max_height, sized_crop.size) == ((128, 256), (256, 256))
-    assert (elastic.sigma, elastic.alpha) == (25, 0.5)
+    assert (elastic.corner_shift, elastic.sigma, elastic.alpha) == (15, 25, 0.5)
+    for of_stage, place in ((prompt_learner_augmentation(0), 5), (sam_augmentation(256), 6)):
+        assert of_stage.transforms[place].max_variance == 50
 
 
 GEOMETRIC = [step for step in STEPS if isinstance(step_alone(*step)[0], A.DualTransform)]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cfrsam_d2.data.label_layers import Nucleus, pack_layers, split_cut_nuclei, unpack_layers
+from cfrsam_d2.data.label_layers import pack_layers, unpack_layers
 from cfrsam_d2.structures.masks import BoxMask
 
 SIZE = (40, 60)
@@ -9,10 +9,6 @@ SIZE = (40, 60)
 
 def box_mask(top, left, height, width):
     return BoxMask(left, top, np.ones((height, width), dtype=bool))
-
-
-def nucleus_at(index, top, left, pixels):
-    return Nucleus(index, BoxMask(left, top, pixels))
 
 
 def frame(mask):
@@ -49,37 +45,3 @@ def test_more_than_255_nuclei_keep_their_numbers():
 def test_an_empty_mask_leaves_no_trace():
     masks = [box_mask(0, 0, 0, 0), box_mask(3, 3, 2, 2)]
     assert [nucleus.index for nucleus in unpack_layers(pack_layers(masks, *SIZE))] == [1]
-
-
-def test_a_cut_nucleus_becomes_its_pieces():
-    whole = [nucleus_at(0, 0, 0, np.ones((4, 9), dtype=bool))]
-    halves = np.ones((4, 9), dtype=bool)
-    halves[:, 4] = False
-    first, second = split_cut_nuclei(whole, [nucleus_at(0, 10, 20, halves)])
-    np.testing.assert_array_equal(frame(first.mask), frame(box_mask(10, 20, 4, 4)))
-    np.testing.assert_array_equal(frame(second.mask), frame(box_mask(10, 25, 4, 4)))
-    assert first.index == second.index == 0
-
-
-def test_a_nucleus_annotated_in_two_pieces_stays_one():
-    two_pieces = np.ones((4, 9), dtype=bool)
-    two_pieces[:, 4] = False
-    before = [nucleus_at(0, 0, 0, two_pieces)]
-    moved = [nucleus_at(0, 5, 5, two_pieces)]
-    half_gone = [nucleus_at(0, 5, 5, two_pieces[:, :4])]
-    assert split_cut_nuclei(before, moved) == moved
-    assert split_cut_nuclei(before, half_gone) == half_gone
-
-
-def test_pieces_that_touch_at_a_corner_are_one():
-    diagonal = [nucleus_at(0, 0, 0, np.eye(3, dtype=bool))]
-    assert split_cut_nuclei(diagonal, diagonal) == diagonal
-    assert len(split_cut_nuclei([nucleus_at(0, 0, 0, np.ones((2, 2), bool))], diagonal)) == 1
-
-
-def test_pieces_stay_beside_each_other_in_the_order_of_annotations():
-    bar = np.ones((1, 3), dtype=bool)
-    cut = np.array([[True, False, True]])
-    before = [nucleus_at(i, 0, 0, bar) for i in range(3)]
-    after = [nucleus_at(0, 0, 0, bar), nucleus_at(1, 2, 0, cut), nucleus_at(2, 4, 0, bar)]
-    assert [nucleus.index for nucleus in split_cut_nuclei(before, after)] == [0, 1, 1, 2]

@@ -31,7 +31,8 @@ def make_dicts(folder):
         for k in range(3 * (i > 0)):  # the first image has no nuclei
             mask = BoxMask(4 * i, 5 + 10 * k, np.ones((8, 9), dtype=bool))
             segmentation = encode_mask(mask, 48, 48)
-            annotations.append({"segmentation": segmentation, "category_id": k, "iscrowd": 0})
+            nucleus = {"segmentation": segmentation, "category_id": k, "iscrowd": 0}
+            annotations.append(nucleus | {"point": [4 * i + 4.0, 8.5 + 10 * k]})
         record = {"file_name": path, "image_id": i, "height": 48, "width": 48}
         dicts.append(record | {"annotations": annotations})
     return dicts
@@ -74,7 +75,7 @@ def fingerprint(sample):
         instances.gt_masks.tensor.numpy().tobytes(),
         instances.gt_boxes.tensor.tolist(),
         instances.gt_classes.tolist(),
-        instances.gt_points.tolist(),
+        instances.gt_points.numpy().tobytes(),
     )
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cfrsam_d2.data.points import mask_point
+from cfrsam_d2.data.points import mask_point, piece_at
 from cfrsam_d2.structures.masks import BoxMask
 
 
@@ -65,3 +65,18 @@ def test_the_point_moves_with_the_mask_and_does_not_depend_on_its_box():
 def test_an_empty_mask_has_no_point():
     with pytest.raises(ValueError, match="without pixels"):
         mask_point(BoxMask(0, 0, np.zeros((4, 4), dtype=bool)))
+
+
+def test_the_piece_that_a_point_lies_on():
+    mask = BoxMask(10, 20, np.array([[1, 1, 0, 0, 1], [1, 1, 0, 0, 1]], dtype=bool))
+    for point, box in [
+        ((11.4, 20.4), (10, 20, 12, 22)),
+        ((13.6, 19.6), (14, 20, 15, 22)),
+        ((13.4, 20), mask.box),  # between them
+        ((8, 20), mask.box),
+        ((11, 25), mask.box),
+        ((np.nan, np.nan), mask.box),
+    ]:
+        assert piece_at(mask, np.array(point)).box == box
+    diagonal = BoxMask(0, 0, np.eye(3, dtype=bool))  # pieces that touch at a corner are one
+    assert piece_at(diagonal, np.array([2.0, 2.0])).box == diagonal.box

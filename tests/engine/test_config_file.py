@@ -36,11 +36,14 @@ def test_falls_back_to_cpu(
         ("SOLVR: {BASE_LR: 3.0}", "has SOLVR.BASE_LR, which is no config key: did you mean "
          "SOLVER.BASE_LR?"),
         ("MODEL: {WEIGHT: x}", "did you mean MODEL.WEIGHTS?"),
-        ("SOLVER: {MAX_ITER: many}", "another type than its default's"),
-        ("SOLVER: [3", "is no YAML of keys"),
-        ("", "is no YAML of keys"),
-        ("<html></html>", "is no YAML of keys, but begins with '<html>"),
-        ("_BASE_: gone.yaml", "_BASE_ is no YAML of keys: "),
+        ("SOLVER: {MAX_ITER: many}", "sets SOLVER.MAX_ITER to 'many': give a whole number, such"),
+        ("SOLVER: {MAX_ITER: }", "sets SOLVER.MAX_ITER to None: give a whole number, such as 400"),
+        ("SOLVER: {STEPS: [1, x]}", "sets SOLVER.STEPS to [1, 'x']: give a list, such as (30000,"),
+        ("SOLVER: {BASE_LR: fast}", "sets SOLVER.BASE_LR to 'fast': give a number, such as 0.0"),
+        ("SOLVER: {WEIGHT_DECAY_NORM: x}", "to 'x': give a number or None, such as None"),
+        ("DATASETS: {TRAIN: toy}", "sets DATASETS.TRAIN to 'toy': give a list, such as ()"),
+        ("OUTPUT_DIR: 2024-01-01", "sets OUTPUT_DIR to datetime.date(2024, 1, 1): give a text"),
+        ("SOLVER.MAX_ITER: 3", "SOLVER.MAX_ITER has a point: write what is behind it below"),
         ("DATASETS: {TRAIN: [gone]}", "DATASETS.TRAIN has 'gone', which is not registered: take "
          "one of "),
     ],
@@ -89,7 +92,16 @@ def test_keys_of_earlier_versions(toy_config: Callable[..., CfgNode], tmp_path: 
         (["SOLVER.MAX_ITTER", "3"], r"the command line has SOLVER\.MAX_ITTER.*did you mean"),
         (["MODEL", "3"], r"the command line has MODEL, which is no config key"),
         (["SOLVER.MAX_ITER"], r"SOLVER\.MAX_ITER has no value: give KEY VALUE pairs"),
-        (["SOLVER.MAX_ITER", "x"], r"the command line gives a key .* SOLVER|MAX_ITER"),
+        (["SOLVER.MAX_ITER", "x"], r"the command line sets SOLVER.MAX_ITER to 'x': give a whole"),
+        (["SOLVER.MAX_ITER", "1.5"], r"the command line sets SOLVER.MAX_ITER to '1.5': give a "),
+        (["SOLVER.BASE_LR", "nan"], r"the command line sets SOLVER.BASE_LR to 'nan': give a num"),
+        (
+            ["SOLVER.BASE_LR", f"1{400 * '0'}"],
+            r"sets SOLVER.BASE_LR to '10+\.\.\.0+': give a n",
+        ),
+        (["SOLVER.STEPS", f"{5000 * '('}"], r"sets SOLVER.STEPS to '\(+\.\.\.\(+': give a list"),
+        (["SOLVER.AMP.ENABLED", "yes"], r"sets SOLVER.AMP.ENABLED to 'yes': give True or False"),
+        (["OUTPUT_DIR", " "], r"OUTPUT_DIR is ' ': name a folder"),
         (["SOLVER.MAX_ITER", "3", "--resume"], r"--resume stands after a KEY VALUE pair: put it"),
         (["DATASETS.VAL", "('toy_vall',)"], r"DATASETS\.VAL has 'toy_vall'.*toy_val.*CUSTOM"),
     ],
@@ -99,6 +111,19 @@ def test_bad_override(
 ) -> None:
     with pytest.raises(UserError, match=message):
         toy_config(*overrides)
+
+
+def test_values_take_the_types_of_their_keys(toy_config: Callable[..., CfgNode]) -> None:
+    cfg = toy_config(
+        *("SOLVER.BASE_LR", "1", "MODEL.PIXEL_STD", "(1, 2, 3.5)", "OUTPUT_DIR", "2024"),
+        *("SOLVER.WEIGHT_DECAY_NORM", "0", "SOLVER.STEPS", "[3, 5]", "MODEL.WEIGHTS", "'x'"),
+    )
+    assert (cfg.SOLVER.BASE_LR, type(cfg.SOLVER.BASE_LR)) == (1, float)
+    assert cfg.MODEL.PIXEL_STD == [1.0, 2.0, 3.5]
+    assert (cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS) == ("2024", "x")
+    assert cfg.SOLVER.WEIGHT_DECAY_NORM == 0
+    assert cfg.SOLVER.STEPS == (3, 5)
+    assert toy_config("SOLVER.WEIGHT_DECAY_NORM", "None").SOLVER.WEIGHT_DECAY_NORM is None
 
 
 def test_registered_datasets_are_of_nuclei(toy_config: Callable[..., CfgNode]) -> None:

@@ -82,5 +82,11 @@ def test_loaded_averages_are_not_restarted(model: nn.Module) -> None:
 def test_averages_of_other_weights(model: nn.Module) -> None:
     state = started(model).state_dict()
     model["frozen"].requires_grad_(True)
-    with pytest.raises(UserError, match=r"2 differ, first: frozen\.bias\): resume with the config"):
+    with pytest.raises(UserError, match=r"2 missing \(first: frozen\.weight\): resume with the co"):
         WeightAverage(model, 0.75).load_state_dict(state)
+
+
+def test_averages_of_another_shape(model: nn.Module) -> None:
+    huge = {name: torch.ones(()).expand(10**5, 10**5) for name in started(model).state_dict()}
+    with pytest.raises(UserError, match=r"of another shape \(first: trained.weight is \(100000, "):
+        WeightAverage(model, 0.75).load_state_dict(huge)

@@ -1,19 +1,25 @@
 """Whole runs of a toy model: validation, best weights, resuming bit by bit, bad losses."""
 
+import errno
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.engine import HookBase
+from detectron2.structures import Instances
 from detectron2.utils.env import seed_all_rng
 from interruption import interrupt
 
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model
+from cfrsam_d2.engine.failures import full_disk_named
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.structures.rle import decode_mask
 
 
 def train(cfg: CfgNode, *, resume: bool = False) -> NucleusTrainer:
@@ -67,6 +73,74 @@ def test_resumed_run_is_the_uninterrupted_one(
         assert logged(resumed, name) == tail
     for name in ("model_final.pth", "model_best.pth"):
         assert_same(read(tmp_path / "straight" / name), read(tmp_path / "resumed" / name))
+
+
+def test_ten_kills_leave_what_an_uninterrupted_run_leaves(
+    toy_config: Callable[..., CfgNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that are killed cannot tidy up: halves of files are planted after each."""
+
+    def config(name: str) -> CfgNode:
+        keys = {"SOLVER.MAX_ITER": 24, "SOLVER.CHECKPOINT_PERIOD": 2, "TEST.EVAL_PERIOD": 20}
+        pairs = (each for pair in keys.items() for each in pair)
+        return toy_config(*pairs, "OUTPUT_DIR", tmp_path / name)
+
+    def left(name: str) -> set[str]:
+        paths = (tmp_path / name).rglob("*")
+        return {
+            str(path.relative_to(tmp_path / name)) for path in paths if "tfevents" not in str(path)
+        }
+
+    train(config("straight"))
+    for iteration in (1, 3, 5, 8, 11, 14, 17, 19, 21, 23):
+        interrupt(lambda: train(config("killed"), resume=True), iteration, monkeypatch)
+        folder = tmp_path / "killed"
+        for half in (".model_best.pth.partial", f".model_{iteration:07}.pth.partial"):
+            (folder / half).touch()
+        with (folder / "metrics.json").open("a") as metrics:
+            metrics.write(f'{{"iteration": {iteration}}}\n{{"iter')
+    (folder / "model_0000001.pth").touch()  # of a process that was killed before it removed it
+    train(config("killed"), resume=True)
+    assert left("killed") == left("straight")
+    assert {name for name in left("killed") if "model_" in name} == {
+        "model_0000023.pth", "model_best.pth", "model_final.pth",
+    }  # fmt: skip
+    for name in ("model_final.pth", "model_best.pth"):
+        assert_same(read(tmp_path / "straight" / name), read(folder / name))
+    # Whatever else it wrote when it broke off, each iteration stands there once, in order.
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    iterations = [line["iteration"] for line in lines if len(line) > 1]
+    assert len(iterations) == len(lines)
+    assert iterations == sorted(set(iterations))
+    assert iterations[-2:] == [19, 23]
+
+
+def fill_disk(*args: object, **kwargs: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("place", ["torch.save", "detectron2.utils.events.JSONWriter.write"])
+def test_a_full_disk_ends_training_with_one_sentence(
+    place: str,
+    toy_config: Callable[..., CfgNode],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """After the first checkpoint; where there is room again, the run is the uninterrupted one."""
+    cfg = toy_config("OUTPUT_DIR", tmp_path / "full")
+    interrupt(lambda: train(cfg), 5, monkeypatch)
+    caplog.clear()
+    with monkeypatch.context() as patch, full_disk_named(cfg.OUTPUT_DIR):
+        patch.setattr(place, fill_disk)
+        with pytest.raises((UserError, OSError), match="No space left on device"):
+            train(cfg, resume=True)
+    assert "Exception during training: " in caplog.text
+    assert not any(record.exc_info for record in caplog.records)
+    train(cfg, resume=True)
+    train(toy_config("OUTPUT_DIR", tmp_path / "straight"))
+    for name in ("model_final.pth", "model_best.pth"):
+        assert_same(read(tmp_path / "straight" / name), read(tmp_path / "full" / name))
 
 
 class DrawNumber(HookBase):
@@ -187,6 +261,43 @@ def test_bad_loss_stops_before_the_step(
     with pytest.raises(UserError, match=message):
         trainer.train()
     assert_same(weights, dict(trainer.model.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("metric", "best_iteration"), [("detection/F1", 3), ("detection/mean_class_F1", 7)]
+)
+def test_the_metric_chooses_the_epoch(
+    metric: str, best_iteration: int, toy_config: Callable[..., CfgNode]
+) -> None:
+    """At first all nuclei are found, of one class; then two of three, of the right class."""
+    nuclei = {image["image_id"]: image["annotations"][0] for image in DatasetCatalog.get("toy_val")}
+    trainer = NucleusTrainer(toy_config("TEST.BEST_METRIC", metric, "DATASETS.TEST", "()"))
+    forward = trainer.model.forward
+
+    def found(nucleus: dict, index: int) -> dict[str, Instances]:
+        mask = decode_mask(nucleus["segmentation"])
+        is_first = trainer.iter == 3
+        instances = Instances(
+            (32, 32),  # px of a tile
+            pred_points=torch.tensor([[mask.left + 3.5, mask.top + 3.5]]),
+            pred_classes=torch.tensor([0 if is_first else nucleus["category_id"]]),
+            scores=torch.ones(1),
+        )
+        return {"instances": instances if is_first or index < 4 else instances[:0]}
+
+    def predict(batch: list[dict]) -> Any:
+        if trainer.model.training:
+            return forward(batch)
+        order = list(nuclei)
+        return [found(nuclei[x["image_id"]], order.index(x["image_id"])) for x in batch]
+
+    trainer.model.forward = predict
+    trainer.train()
+    scores = {name: logged(trainer, f"detection/{name}") for name in ("F1", "mean_class_F1")}
+    # F1 of the classes: 6 / 9 and 0, then 4 / 5 and 4 / 5.
+    assert scores["F1"] == pytest.approx({3: 1, 7: 0.8})
+    assert scores["mean_class_F1"] == pytest.approx({3: 1 / 3, 7: 0.8})
+    assert trainer.validation.best_iteration == best_iteration
 
 
 def test_unknown_best_metric(toy_config: Callable[..., CfgNode]) -> None:

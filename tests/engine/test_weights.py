@@ -140,6 +140,7 @@ def test_what_a_training_cannot_start_from(
     check_initial_weights(cfg)
     cfg.MODEL.WEIGHTS = ""
     (tmp_path / "last_checkpoint").write_text("model_0000003.pth")
+    (tmp_path / "model_0000003.pth").touch()
     check_initial_weights(cfg, resume=True)
     with pytest.raises(UserError, match=message):
         check_initial_weights(cfg)

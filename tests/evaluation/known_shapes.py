@@ -32,6 +32,7 @@ def record(
     *by_class: PanopticQuality,
     confusion: list[list[int]] | None = None,
     aji: float = 0.5,
+    by_class_one_map: tuple[PanopticQuality, ...] = (),
 ) -> ImageScores:
     """Make the record of an image from its counts."""
     num_classes = len(by_class)
@@ -41,5 +42,5 @@ def record(
         file_name=f"{image_id}.png",
         tissue=tissue,
         confusion=confusion,
-        segmentation=SegmentationScores(binary, by_class, aji, aji),
+        segmentation=SegmentationScores(binary, by_class, by_class_one_map or by_class, aji, aji),
     )

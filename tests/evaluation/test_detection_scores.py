@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from cfrsam_d2.evaluation.detection import (
+    class_counts,
     class_scores,
     confusion_of_pairs,
+    count_greedy_pairs,
     detection_scores,
+    mean_class_f1,
     radius_at,
 )
 
@@ -55,6 +58,7 @@ def test_empty_sides_count_no_phantom():
 
 def test_radius_follows_the_magnification():
     assert (radius_at(40), radius_at(20)) == (12, 6)
+    assert (radius_at(40, 3), radius_at(20, 3)) == (3, 1.5)
 
 
 def test_detection_ignores_classes():
@@ -83,3 +87,55 @@ def test_undefined_scores_are_nan():
 @pytest.mark.parametrize("class_id", [0, 1])
 def test_perfect_classification_scores_one(class_id: int):
     assert class_scores(np.diag([4, 2, 0]), class_id) == (1, 1, 1)
+
+
+def greedy_pairs(gt: list[float], pred: list[float], scores: list[float], radius: float) -> int:
+    """Pairs of points on a line."""
+    on_line = (np.array([(x, 0) for x in side], dtype=float).reshape(-1, 2) for side in (gt, pred))
+    return count_greedy_pairs(*on_line, np.array(scores), radius)
+
+
+def test_greedy_pairs_are_not_the_best_ones():
+    # The surer prediction takes the nearest nucleus, 2, and the other one has none left.
+    assert greedy_pairs([0, 2], [1.2, 4], [0.9, 0.5], radius=2) == 1
+    # The less sure one first: 4 takes 2, and 1.2 takes 0.
+    assert greedy_pairs([0, 2], [1.2, 4], [0.5, 0.9], radius=2) == 2
+
+
+def test_greedy_pairs_within_the_radius():
+    assert greedy_pairs([0], [3], [1], radius=3) == 1
+    assert greedy_pairs([0], [3.01], [1], radius=3) == 0
+    assert greedy_pairs([0], [1, 1, 1], [1, 1, 1], radius=3) == 1
+    # The first takes the nearest of those that are left.
+    assert greedy_pairs([0, 1], [0, 0.1], [0.9, 0.8], radius=3) == 2
+    for gt, pred in (([], []), ([], [1]), ([1], [])):
+        assert greedy_pairs(gt, pred, [1] * len(pred), radius=3) == 0
+
+
+def test_classes_are_paired_by_themselves():
+    gt_points = np.array([(0, 0), (10, 0), (20, 0)], dtype=float)
+    pred_points = np.array([(0, 1), (10, 1), (20, 1), (0, 2)], dtype=float)
+    gt_classes, pred_classes = np.array([0, 0, 1]), np.array([0, 1, 1, 0])
+    counts = class_counts(
+        gt_points, gt_classes, pred_points, pred_classes, np.ones(4), num_classes=3, radius=3
+    )
+    assert counts.tolist() == [[1, 2, 2], [1, 2, 1], [0, 0, 0]]
+    # 2 / 4 and 2 / 3; nothing is of the third class.
+    assert mean_class_f1(counts) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_a_class_without_ground_truth_has_no_f1():
+    assert mean_class_f1(np.array([[2, 2, 2], [0, 5, 0], [0, 0, 0]])) == 1
+    assert mean_class_f1(np.array([[2, 2, 2], [0, 0, 5]])) == 0.5
+    assert math.isnan(mean_class_f1(np.array([[0, 3, 0], [0, 0, 0]])))
+
+
+def test_class_f1_of_images_without_nuclei():
+    none, one = np.zeros((0, 2)), np.zeros((1, 2))
+    no_class, a_class = np.zeros(0, dtype=int), np.zeros(1, dtype=int)
+    sides = {"none": (none, no_class), "one": (one, a_class)}
+    for gt, pred, expected in (("none", "none", [0, 0, 0]), ("none", "one", [0, 1, 0]),
+                               ("one", "none", [0, 0, 1]), ("one", "one", [1, 1, 1])):  # fmt: skip
+        scores = np.ones(len(sides[pred][0]))
+        counts = class_counts(*sides[gt], *sides[pred], scores, num_classes=1, radius=3)
+        assert counts.tolist() == [expected]

@@ -118,7 +118,8 @@ def test_scores_of_a_small_dataset_by_hand():
     assert segmentation["AJI"] == segmentation["AJI_plus"] == pytest.approx(0.9)
     # Pooled: round 2 matches, 1 false positive; long 1 missed, 1 false positive.
     assert segmentation["mPQ_plus"] == pytest.approx((2 / 2.5 * 0.9 + 0) / 2, abs=1e-6)
-    assert scores["detection"] == {"P": 3 / 4, "R": 1, "F1": 6 / 7}
+    # Class F1 by greedy pairs: round 2 of 3 and 2, long 0 of 1 and 1.
+    assert scores["detection"] == {"P": 3 / 4, "R": 1, "F1": 6 / 7, "mean_class_F1": 4 / 5 / 2}
     assert scores["classification"] == {
         "F1_round": 4 / (4 + 2),
         "F1_long": 0,
@@ -230,7 +231,9 @@ def test_points_alone_give_detection_and_classification(tmp_path: Path):
     scorer.process([{"image_id": image_id} for image_id in (10, 11, 12)], outputs)
     scores = scorer.evaluate()
     assert list(scores) == ["detection", "classification"]
-    assert scores["detection"] == {"P": 2 / 3, "R": 2 / 3, "F1": 4 / 6}
+    # At 3 px only the second one pairs.
+    expected = {"P": 2 / 3, "R": 2 / 3, "F1": 4 / 6, "mean_class_F1": (0 + 1) / 2}
+    assert scores["detection"] == expected
     assert scores["classification"]["F1_long"] == 1
     assert {path.name for path in tmp_path.iterdir()} == {
         "metrics.json",
@@ -256,6 +259,24 @@ def test_magnification_sets_the_radius():
     assert scorer.evaluate()["detection"]["F1"] == 0
 
 
+def test_radius_of_the_class_f1_is_given_at_40x():
+    register([image(1, [0]), {**image(2, [0]), "magnification": 20}])
+    for radius, expected in ((8, 1), (7.9, 1 / 2), (3.9, 0)):
+        scorer = NucleusEvaluator(NAME, class_f1_radius=radius)
+        outputs = [points([(4.5, 4.5 + 4)], [0])] * 2
+        scorer.process([{"image_id": 1}, {"image_id": 2}], outputs)
+        assert scorer.evaluate()["detection"]["mean_class_F1"] == expected
+
+
+def test_names_of_metrics_are_known_before_predictions():
+    register(DATASET)
+    scores = process(NucleusEvaluator(NAME), [0, 1, 2]).evaluate()
+    names = [f"{group}/{name}" for group, values in scores.items() for name in values]
+    assert NucleusEvaluator(NAME).metric_names(has_masks=True) == names
+    of_points = [name for name in names if name.startswith(("detection", "classification"))]
+    assert NucleusEvaluator(NAME).metric_names(has_masks=False) == of_points
+
+
 def test_masks_are_painted_by_score_and_their_centroids_detected():
     register([image(1, [0])])
     scorer = NucleusEvaluator(NAME)
@@ -264,7 +285,7 @@ def test_masks_are_painted_by_score_and_their_centroids_detected():
     scorer.process([{"image_id": 1}], [prediction(boxes, [0, 1], [0.4, 0.8])])
     scores = scorer.evaluate()
     assert scores["segmentation"]["bPQ"] == 0
-    assert scores["detection"] == {"P": 1 / 2, "R": 1, "F1": 2 / 3}
+    assert scores["detection"]["F1"] == 2 / 3
     scorer.reset()
     scorer.process([{"image_id": 1}], [prediction(boxes, [0, 1], [0.8, 0.4])])
     assert scorer.evaluate()["segmentation"]["bPQ"] == pytest.approx(1, abs=1e-6)

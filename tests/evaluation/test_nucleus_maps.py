@@ -27,21 +27,33 @@ def test_ground_truth_is_painted_by_class_and_stays_whole_in_its_class_map():
     assert nuclei.classes.tolist() == [1, 0]
 
 
-def test_prediction_is_painted_lowest_score_first_and_cut_in_its_class_map():
+def test_prediction_is_painted_lowest_score_first_and_whole_in_its_class_map():
     nuclei = predicted_maps(
         [row(0, 4), row(2, 6)], np.array([1, 0]), np.array([0.9, 0.3]), SIZE, num_classes=2
     )
     assert nuclei.label_map.tolist() == [[1, 1, 1, 1, 2, 2, 0, 0]]
-    assert nuclei.class_maps[:, 0].tolist() == [[0, 0, 0, 0, 2, 2, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0]]
+    assert nuclei.class_maps[:, 0].tolist() == [[0, 0, 2, 2, 2, 2, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0]]
+    visible = [[0, 0, 0, 0, 2, 2, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0]]
+    assert nuclei.visible_class_maps[:, 0].tolist() == visible
     # Centroids are those of whole masks.
     np.testing.assert_array_equal(nuclei.points, [[1.5, 0], [3.5, 0]])
+    np.testing.assert_array_equal(nuclei.scores, [0.9, 0.3])
+
+
+def test_nuclei_of_one_class_cover_each_other_in_its_map_too():
+    nuclei = predicted_maps(
+        [row(0, 4), row(2, 6)], np.array([1, 1]), np.array([0.9, 0.3]), SIZE, num_classes=2
+    )
+    assert nuclei.class_maps[1, 0].tolist() == [1, 1, 1, 1, 2, 2, 0, 0]
+    np.testing.assert_array_equal(nuclei.visible_class_maps, nuclei.class_maps)
 
 
 def test_a_mask_without_pixels_is_no_nucleus():
     nuclei = predicted_maps(
         [row(0, 0), row(2, 6)], np.array([1, 0]), np.array([0.9, 0.3]), SIZE, num_classes=2
     )
-    assert nuclei.classes.tolist() == [0]
+    assert (nuclei.classes.tolist(), nuclei.scores.tolist()) == ([0], [0.3])
+    assert nuclei.visible_class_maps[0, 0].tolist() == [0, 0, 2, 2, 2, 2, 0, 0]
     np.testing.assert_array_equal(nuclei.points, [[3.5, 0]])
 
 
@@ -56,6 +68,7 @@ def test_images_without_nuclei():
         assert nuclei.label_map.shape == SIZE
         assert nuclei.class_maps.shape == (2, *SIZE)
         assert not nuclei.class_maps.any()
+        assert not nuclei.visible_class_maps.any()
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float64])

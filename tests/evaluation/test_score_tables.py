@@ -51,6 +51,23 @@ def test_tissues_are_averaged_without_weights(images: list[ImageScores]):
     assert segmentation["mPQ_std"] == pytest.approx(0.3 / math.sqrt(2))
 
 
+def test_classes_of_one_map_are_averaged_apart():
+    images = [
+        record(1, "Colon", pq(0.5), pq(0.8), pq(0.6), by_class_one_map=(pq(0.4), pq(0.2))),
+        record(2, "Lung", pq(0.5), pq(0.5), NOTHING, by_class_one_map=(pq(0.1), NOTHING)),
+    ]
+    scores = summarize(images, CLASSES)
+    assert scores["segmentation"]["mPQ"] == pytest.approx((0.7 + 0.5) / 2)
+    assert scores["segmentation"]["mPQ_one_map"] == pytest.approx((0.3 + 0.1) / 2)
+    # All else follows the classes painted by themselves.
+    assert scores["segmentation"]["mPQ_image"] == pytest.approx((0.7 + 0.5) / 2)
+    assert scores["tissue_mpq"] == pytest.approx({"Colon": 0.7, "Lung": 0.5})
+    assert scores["class_pq"] == pytest.approx({"round": 0.65, "long_cell": 0.6})
+    rows = image_table(images, CLASSES)
+    assert [row["mPQ"] for row in rows] == pytest.approx([0.7, 0.5])
+    assert [row["mPQ_one_map"] for row in rows] == pytest.approx([0.3, 0.1])
+
+
 def test_tissues_come_in_the_given_order_and_others_after_them(images: list[ImageScores]):
     rows = tissue_table(images, ("Bile-duct", "Skin", "Colon"))
     assert [row["tissue"] for row in rows] == ["Bile-duct", "Skin", "Colon", "Lung"]
@@ -106,7 +123,8 @@ def test_a_dataset_without_any_nucleus_scores_nan():
 def test_image_rows(images: list[ImageScores]):
     first, *_, last = image_table(images, CLASSES)
     assert ",".join(first) == (
-        "image_id,file_name,tissue,bPQ,mPQ,DQ,SQ,AJI,AJI+,n_gt,n_pred,PQ_round,PQ_long-cell"
+        "image_id,file_name,tissue,bPQ,mPQ,mPQ_one_map,DQ,SQ,AJI,AJI+,n_gt,n_pred,"
+        "PQ_round,PQ_long-cell"
     )
     assert (first["n_gt"], first["n_pred"]) == (4, 4)
     assert first["mPQ"] == pytest.approx(0.4)
@@ -125,7 +143,13 @@ def test_files_hold_every_number_and_no_nan(images: list[ImageScores], tmp_path:
     with open(tmp_path / "new/tissues.csv") as file:
         rows = {row["tissue"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["Colon", "Bile-duct", "Lung", "Average", "Std"]
-    assert rows["Lung"] == {"tissue": "Lung", "images": "1", "bPQ": "", "mPQ": ""}
+    assert rows["Lung"] == {
+        "tissue": "Lung",
+        "images": "1",
+        "bPQ": "",
+        "mPQ": "",
+        "mPQ_one_map": "",
+    }
     assert float(rows["Average"]["bPQ"]) == metrics["segmentation"]["bPQ"]
     with open(tmp_path / "new/images.csv") as file:
         assert [row["image_id"] for row in csv.DictReader(file)] == ["1", "2", "3", "4", "5"]

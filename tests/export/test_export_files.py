@@ -1,6 +1,7 @@
 """Label maps, tables, COCO and overlays hold the same nuclei as the prediction."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -53,6 +54,16 @@ def test_label_files_read_back() -> None:
     np.testing.assert_array_equal(labels, expected)
 
 
+def test_a_class_that_is_a_formula_is_text() -> None:
+    found = dataclasses.replace(prediction([LEFT, RIGHT]), classes=["=1+1", "-long", "odd"])
+    rows = list(csv.DictReader(io.StringIO(nucleus_table(found))))
+    assert [row["class"] for row in rows] == ["'=1+1", "'-long"]
+    points = prediction([LEFT, RIGHT], with_masks=False)
+    points.instances.pred_points[:] = -1.5
+    rows = list(csv.DictReader(io.StringIO(nucleus_table(points))))
+    assert [row["x"] for row in rows] == ["-1.500", "-1.500"]
+
+
 def test_label_files_without_nuclei() -> None:
     empty = prediction([])
     assert tifffile.imread(io.BytesIO(label_tiff(empty))).shape == SIZE
@@ -82,6 +93,8 @@ def test_table_of_points_and_of_nothing() -> None:
 def test_coco_reads_back(tmp_path: Path) -> None:
     masks = list(SHAPES.values())
     parts = [coco_part(prediction([])), coco_part(prediction(masks)), coco_part(prediction([LEFT]))]
+    for part, name in zip(parts, ("empty", "tile", "left"), strict=True):
+        part["image"]["file_name"] = f"slide/{name}.png"
     file = tmp_path / "nuclei.json"
     file.write_text(json.dumps(merge_coco_parts(parts, CLASSES)))
 

@@ -46,13 +46,14 @@ def test_a_trainers_own_autocast_stays():
 
 
 @torch.no_grad()
-def test_predictions_are_float32_and_nearly_the_same():
-    model = tiny_cfrsam(mask_head=tiny_head(crop_sizes=(64,))).eval()
-    image, point = random_image(*SIZE), torch.tensor([[40.0, 60.0]])
+def test_predictions_are_float32_and_nearly_the_same(device: torch.device):
+    model = tiny_cfrsam(mask_head=tiny_head(crop_sizes=(64,))).eval().to(device)
+    image, point = random_image(*SIZE), torch.tensor([[40.0, 60.0]], device=device)
+    first = torch.tensor([0], device=device)
     predictions = []
     for precision in (FLOAT32, MIXED):
-        with precision.context(CPU, training=False):
-            predicted = model.mask_head.predict(encode(model, image), point, torch.tensor([0]))
+        with precision.context(device, training=False):
+            predicted = model.mask_head.predict(encode(model, image), point, first)
         decoded = predicted.decoded
         predictions.append(
             {**predicted.logits, "quarter": decoded.logits, "pred_iou": decoded.pred_iou}
@@ -63,9 +64,9 @@ def test_predictions_are_float32_and_nearly_the_same():
         assert 0 < (mixed - exact).norm() < 0.05 * exact.norm(), name
 
 
-def test_the_whole_model_infers_in_mixed_precision():
+def test_the_whole_model_infers_in_mixed_precision(device: torch.device):
     seen = []
-    model = tiny_cfrsam(precision=MIXED)
+    model = tiny_cfrsam(precision=MIXED).to(device)
     model.backbone.vit.neck[0].register_forward_hook(
         lambda module, args, output: seen.append(output.dtype)
     )
@@ -74,12 +75,13 @@ def test_the_whole_model_infers_in_mixed_precision():
     assert found.scores.dtype == torch.float32
 
 
-def test_losses_are_float32_and_nearly_the_same():
+def test_losses_are_float32_and_nearly_the_same(device: torch.device):
     image, gt = random_image(*SIZE), squares(SIZE, [(10, 20), (60, 70)])
     losses, gradients = [], []
     for precision in (FLOAT32, MIXED):
         torch.manual_seed(0)
-        model = tiny_cfrsam(precision=precision, train_prompts=centroid_prompts).train()
+        model = tiny_cfrsam(precision=precision, train_prompts=centroid_prompts).to(device)
+        model.train()
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0

@@ -15,6 +15,7 @@ from cfrsam_d2.modeling.sliding_window import (
     centers,
     prompts_in_window,
     prompts_of,
+    with_negatives,
 )
 
 POINTS = torch.tensor([[3.25, 4.0], [60.5, 20.0]])
@@ -76,9 +77,9 @@ def test_masks_near_inner_edges_are_cut_off():
     window = Window(0, 100, 100, 200, 200)
     boxes = torch.tensor(
         [
-            [107, 107, 193, 193],  # 7 px from each edge
-            [106, 120, 150, 150],
-            [120, 106, 150, 150],
+            [108, 108, 193, 193],  # more than 7 px from the first edges, 7 from the last
+            [107, 120, 150, 150],
+            [120, 107, 150, 150],
             [120, 120, 194, 150],
             [120, 120, 150, 194],
         ]
@@ -153,6 +154,32 @@ def test_no_prompts():
         assert centers(none).shape == (0, 2)
         indices, prompts = prompts_in_window(none, Window(0, 0, 0, 4, 4))
         assert (indices.shape, prompts.shape) == ((0,), (0, size))
+
+
+def test_negatives_are_the_nearest_others_the_nearest_first():
+    points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 2.0], [9.0, 9.0]])
+    two = with_negatives(points, 2)
+    assert torch.equal(two[:, 0], points)
+    assert two[:, 1:].tolist() == [
+        [[0, 2], [3, 0]],
+        [[0, 0], [0, 2]],
+        [[0, 0], [3, 0]],
+        [[3, 0], [0, 2]],
+    ]
+    assert torch.equal(centers(two), points)
+
+
+def test_points_with_too_few_others_have_no_number_in_their_place():
+    for count, others in [(0, 0), (1, 0), (2, 1), (3, 2)]:
+        given = with_negatives(torch.rand(count, 2), 2)
+        assert given.shape == (count, 3, 2)
+        none = [False] * (1 + others) + [True] * (2 - others)
+        assert given.isnan().any(dim=2).tolist() == [none] * count
+
+
+def test_two_points_in_one_place_are_each_others_negatives():
+    given = with_negatives(torch.tensor([[4.0, 4.0], [4.0, 4.0], [8.0, 4.0]]), 1)
+    assert given.tolist() == [[[4, 4], [4, 4]], [[4, 4], [4, 4]], [[8, 4], [4, 4]]]
 
 
 def test_the_best_of_each_prompt_highest_first():

@@ -52,13 +52,13 @@ class GridPoints(nn.Module):
         self.norm(images.tensor)
         proposals = []
         for i, size in enumerate(images.image_sizes):
-            points = self.points(i, *size)
+            points = self.points(i, *size).to(images.tensor.device)
             proposals.append(
                 Instances(
                     tuple(size),
                     proposal_points=points,
-                    proposal_classes=torch.arange(len(points)) % 3,
-                    proposal_scores=torch.ones(len(points)),
+                    proposal_classes=torch.arange(len(points), device=points.device) % 3,
+                    proposal_scores=points.new_ones(len(points)),
                 )
             )
         return proposals, {}
@@ -73,7 +73,11 @@ class GridBoxes(GridPoints):
         proposals, losses = super().forward(images, *args)
         for each in proposals:
             each.proposal_boxes = Boxes(
-                boxes_around(each.proposal_points, torch.tensor([15.0, 9.0]), each.image_size)
+                boxes_around(
+                    each.proposal_points,
+                    each.proposal_points.new_tensor([15.0, 9.0]),
+                    each.image_size,
+                )
             )
         return proposals, losses
 
@@ -141,15 +145,17 @@ def random_image(height: int, width: int) -> torch.Tensor:
 
 
 def squares(size: tuple[int, int], corners: list[tuple[int, int]], side: int = 8) -> Instances:
-    """Nuclei that are squares with the given upper left corners (x, y)."""
+    """Squares with the given upper left corners (x, y) as nuclei, prompted in their middle."""
     masks = torch.zeros(len(corners), *size, dtype=torch.bool)
     for mask, (x, y) in zip(masks, corners, strict=True):
         mask[y : y + side, x : x + side] = True
     first = torch.tensor(corners).reshape(-1, 2)
+    centers = first + (side - 1) / 2
     return Instances(
         size,
         gt_boxes=Boxes(torch.cat([first, first + side], dim=1)),
-        gt_points=first + (side - 1) / 2,
+        gt_points=centers,
+        proposal_prompts=centers,
         gt_classes=torch.arange(len(corners)) % 3,
         gt_masks=BitMasks(masks),
     )

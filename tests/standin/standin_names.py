@@ -28,7 +28,6 @@ NAMES = {
         "SimpleTrainer",
         "TrainerBase",
         "create_ddp_model",
-        "default_argument_parser",
         "default_setup",
         "launch",
     ],

@@ -11,9 +11,11 @@ import torch
 from detectron2.data.samplers import InferenceSampler
 from detectron2.engine import create_ddp_model, launch
 from detectron2.utils import comm
-from test_standin_contract import RUNS_ON_STANDIN
+
+from cfrsam_d2.process_groups import ends_process_groups
 
 
+@ends_process_groups
 def write_what_processes_know(folder: Path) -> None:
     rank = comm.get_rank()
     torch.manual_seed(rank)
@@ -33,13 +35,13 @@ def write_what_processes_know(folder: Path) -> None:
 
 
 def write_threads_at_exit(folder: Path) -> None:
-    write_what_processes_know(folder)
+    rank = comm.get_rank()
 
     def write() -> None:
         (folder / f"{rank}.threads").write_text(str(len(os.listdir("/proc/self/task"))))
 
-    rank = comm.get_rank()
     atexit.register(write)
+    write_what_processes_know(folder)
 
 
 def test_one_process(tmp_path: Path) -> None:
@@ -76,7 +78,6 @@ def test_two_processes(tmp_path: Path, meeting: str) -> None:
     assert second == both | {"local_rank": 1, "is_main": False, "gather": [], "indices": [2]}
 
 
-@pytest.mark.skipif(not RUNS_ON_STANDIN, reason="Detectron2 leaves its groups")
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_no_thread_outlives_python(tmp_path: Path, meeting: str) -> None:
     launch(write_threads_at_exit, 2, dist_url=meeting, args=(tmp_path,))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cfrsam_d2.apps import analyze_model as tool
 from cfrsam_d2.complexity import Cost, analyze_model, count_trainable
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.evaluation.paper_scores import TRAINABLE
@@ -15,7 +16,7 @@ from cfrsam_d2.modeling.sam.adapters import ADAPTERS
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 sys.path.insert(0, str(ROOT / "tools"))
-import analyze_model as tool  # noqa: E402
+from analyze_model import main  # noqa: E402
 
 
 def analyze(config: str) -> dict[str, Cost]:
@@ -101,7 +102,7 @@ def test_parts_add_up(vit_b: dict[str, Cost]) -> None:
 
 def test_json_of_four_levels(capsys: pytest.CaptureFixture[str]) -> None:
     config = str(CONFIGS / "prompt_learner.yaml")
-    tool.main(["--config-file", config, "--json", "MODEL.PROMPT_LEARNER.NUM_LEVELS", "4"])
+    main(["--config-file", config, "--json", "MODEL.PROMPT_LEARNER.NUM_LEVELS", "4"])
     costs = json.loads(capsys.readouterr().out)
     assert costs.keys() == {"stage1"}
     assert costs["stage1"].keys() == {
@@ -187,9 +188,9 @@ def test_all_on_the_command_line(
     compared: dict[str, dict], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tool, "compare_with_paper", lambda overrides: compared)
-    tool.main(["--all", "--json"])
+    main(["--all", "--json"])
     assert json.loads(capsys.readouterr().out) == compared
-    tool.main(["--all"])
+    main(["--all"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["ablations/rank_128", "12.08", "12.1", "-0.02"] in rows
     assert ["ablations/nuclei_20", "8.28", *tool.NOT_COUNTED.split()] in rows
@@ -209,13 +210,13 @@ def test_bad_arguments_are_refused(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        tool.main(arguments)
+        main(arguments)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_missing_config_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        tool.main(["--config-file", "missing.yaml"])
+        main(["--config-file", "missing.yaml"])
     assert stop.value.code == 2
     assert "'missing.yaml' does not exist" in capsys.readouterr().err

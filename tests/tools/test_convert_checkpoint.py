@@ -196,7 +196,8 @@ def test_full_size_is_covered(fixtures: Path, kind: str, tmp_path: Path):
     """Each tensor is one number of its own, repeated: of full size, yet small on disk."""
     names = json.loads((fixtures / f"{kind}_names.json").read_text())
     weights = {
-        name: torch.tensor(float(i)).expand(shape) for i, (name, shape) in enumerate(names.items())
+        name: torch.tensor(i if name.endswith("num_batches_tracked") else float(i)).expand(shape)
+        for i, (name, shape) in enumerate(names.items())
     }
     file, overrides = FULL_SIZE[kind]
     out = tmp_path / "out.pth"

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from cfrsam_d2.apps import cross_validate
 from cfrsam_d2.data.builtin import dataset_root, register_builtin_datasets
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
 from cfrsam_d2.engine import NucleusTrainer
+from cfrsam_d2.engine.resuming import kept_keys
 from cfrsam_d2.structures.masks import BoxMask
-from tools import cross_validate
+from tools.cross_validate import main
 
 TINY = [
     *("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"),
@@ -56,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(output: Path, *options: str) -> None:
-    cross_validate.main(["--model", "b", "--output", str(output), *TINY, *options])
+    main(["--model", "b", "--output", str(output), *TINY, *options])
 
 
 class StubbedTrainings:
@@ -79,7 +81,9 @@ class StubbedTrainings:
         (dataset,) = cfg.DATASETS.TEST
         scores = folder / "inference" / dataset
         scores.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(cfg.dump())
+        trained = {"model": {"w": torch.zeros(1)}, "trainer": {"config": kept_keys(cfg)}}
+        torch.save(trained, folder / "model_0000005.pth")
+        (folder / "last_checkpoint").write_text("model_0000005.pth")
         if name == self.fails_at:
             return SimpleNamespace(returncode=2)
         (folder / "model_final.pth").touch()
@@ -211,8 +215,7 @@ def test_other_keys_need_another_folder(
     with pytest.raises(SystemExit):
         run(tmp_path, "SOLVER.MAX_ITER", "7")
     assert (
-        f"{tmp_path / '123/prompt_learner'} has a training with SOLVER.MAX_ITER 6, not 7: give the "
-        "same keys again, or another --output"
+        f"{tmp_path / '123/prompt_learner'} has a training with SOLVER.MAX_ITER 6, not 7: resume it"
     ) in capsys.readouterr().err
 
 

@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from PIL import Image
 
+from cfrsam_d2.apps.hematoxylin_baseline import segment_nuclei, to_instances
 from cfrsam_d2.data.palette import class_colors
 from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES, make_synthetic_dataset
@@ -84,7 +85,7 @@ def test_baseline_finds_dark_discs():
     centres = [(25, 25), (70, 30), (60, 75)]
     for y, x in centres:
         image[(rows - y) ** 2 + (columns - x) ** 2 <= 10**2] = (90, 60, 140)
-    labels = hematoxylin_baseline.segment_nuclei(image)
+    labels = segment_nuclei(image)
     assert len(np.unique(labels)) == 1 + len(centres)
     for y, x in centres:
         disc = (rows - y) ** 2 + (columns - x) ** 2 <= 10**2
@@ -94,9 +95,9 @@ def test_baseline_finds_dark_discs():
 
 def test_baseline_on_a_blank_image_finds_nothing():
     image = np.full((64, 64, 3), 255, dtype=np.uint8)
-    labels = hematoxylin_baseline.segment_nuclei(image)
+    labels = segment_nuclei(image)
     assert not labels.any()
-    assert len(hematoxylin_baseline.to_instances(labels, 0).pred_classes) == 0
+    assert len(to_instances(labels, 0).pred_classes) == 0
 
 
 def test_baseline_scores_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,5 +1,6 @@
 """The command line, on a model whose nuclei are known and on tiny real ones."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -187,6 +188,9 @@ def test_an_image_that_does_not_fit_into_memory_is_listed_and_the_others_written
         RuntimeError(f"{of_machine}can't allocate memory: you tried to allocate 25 bytes."),
         RuntimeError(f"{of_machine}not enough memory: you tried to allocate 25 bytes."),
         cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 25 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("std::bad_alloc"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
     ):
 
         def too_large(model: DarkParts, batched_inputs: list[dict[str, Any]], error=error) -> list:
@@ -204,15 +208,39 @@ def test_an_image_that_does_not_fit_into_memory_is_listed_and_the_others_written
         assert printed.err.splitlines()[-1] == message
 
 
-def test_a_defect_ends_the_run(
-    inputs: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+def test_a_defect_is_a_failure_of_its_image(
+    inputs: Path,
+    run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def broken(*_: Any) -> None:
-        raise RuntimeError("shapes do not match")
+    forward = DarkParts.forward
+
+    def broken(model: DarkParts, batched_inputs: list[dict[str, Any]]) -> list:
+        if batched_inputs[0]["width"] > 300:
+            raise RuntimeError("shapes\ndo not match")
+        return forward(model, batched_inputs)
 
     monkeypatch.setattr(DarkParts, "forward", broken)
-    with pytest.raises(RuntimeError, match="shapes do not match"):
+    with pytest.raises(SystemExit) as stop:
         run(inputs)
+    assert stop.value.code == 1
+    printed = capsys.readouterr()
+    assert "Results of 2 images are in" in printed.out
+    message = f"{inputs / 'deep' / 'scan.tif'} failed (RuntimeError: shapes do not match): leave it"
+    assert printed.err.splitlines()[-1].startswith(message)
+
+
+def test_a_name_that_is_too_long_is_a_failure_of_its_image(
+    inputs: Path, run: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (inputs / "tile.png").rename(inputs / f"{'t' * 250}.png")
+    with pytest.raises(SystemExit) as stop:
+        run(inputs)
+    assert stop.value.code == 1
+    assert "(File name too long): give it a shorter name" in capsys.readouterr().err
+    names = sorted(path.name for path in (tmp_path / "out").rglob("*.*"))
+    assert names == ["config.yaml", "empty.csv", "empty.geojson", "scan.csv", "scan.geojson"]
 
 
 def test_resume_predicts_what_is_not_complete(inputs: Path, run: Callable[..., Path]) -> None:
@@ -229,6 +257,15 @@ def test_resume_predicts_what_is_not_complete(inputs: Path, run: Callable[..., P
     assert DarkParts.calls == 7
     run(inputs, "--formats", "csv", "npy")
     assert DarkParts.calls == 10
+
+
+def test_what_a_killed_run_left_is_gone_when_it_is_run_again(
+    inputs: Path, run: Callable[..., Path]
+) -> None:
+    complete = {path.name for path in run(inputs).iterdir()}
+    for left in (".tile.csv.partial", ".config.yaml.partial"):
+        (inputs.parent / "out" / left).write_text("half")
+    assert {path.name for path in run(inputs).iterdir()} == complete
 
 
 def test_results_of_another_config_are_not_resumed(
@@ -270,6 +307,35 @@ def test_the_magnification_of_the_images(
     assert "is 20.0, but INPUT.MAGNIFICATION, the model's, is 0: set it" in capsys.readouterr().err
 
 
+def test_what_files_state_of_their_magnification_counts(
+    inputs: Path,
+    run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forward, seen = DarkParts.forward, []
+
+    def record(model: DarkParts, batched_inputs: list[dict[str, Any]]) -> list[dict]:
+        seen.append(tuple(batched_inputs[0]["image"].shape[1:]))
+        return forward(model, batched_inputs)
+
+    monkeypatch.setattr(DarkParts, "forward", record)
+    for name in ("tile.png", "second.png"):
+        Image.fromarray(IMAGES["tile.png"]).save(inputs / name, dpi=(50_800, 50_800))  # 0.5 µm
+    run(inputs, "--formats", "csv", "INPUT.MAGNIFICATION", "40")
+    assert seen == [(33, 301), (40, 40), (120, 160), (120, 160)]
+    assert not caplog.records
+    for arguments, size, said in (
+        (("--magnification", "40", "INPUT.MAGNIFICATION", "40"), (60, 80), "40.0 was given as"),
+        ((), (60, 80), "it is taken as it is: set INPUT.MAGNIFICATION, unless the model"),
+    ):
+        run(inputs, "--formats", "csv", *arguments)
+        assert seen[-2:] == [size, size]
+        (warning,) = caplog.records
+        assert f"second.png is of 20× as the file states, but {said}" in warning.getMessage()
+        caplog.clear()
+
+
 def test_a_run_that_starts_anew_trusts_no_earlier_file(
     inputs: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,10 +370,15 @@ def test_a_failed_write_leaves_no_half_file(
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(SystemExit) as stop:
-        run(inputs, "--formats", "csv")
+        run(inputs)
     assert stop.value.code == 2
-    assert "(No space left on device): make room, or let --output" in capsys.readouterr().err
-    assert not list((tmp_path / "out").rglob("[!.]*.csv"))
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: cannot write {tmp_path / 'out'}")
+    assert "(No space left on device): make room, or choose another place (--output" in error
+    assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["config.yaml"]
+    monkeypatch.undo()
+    run(inputs)
+    assert len(list((tmp_path / "out").rglob("*.csv"))) == 3
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,14 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 import numpy as np
+from gradio.route_utils import delete_files_created_by_app
 from gradio.themes import Default
+from starlette.middleware import Middleware
 
 from ...errors import UserError
 from ...export import ExportFolder
 from ...visualization.drawing import draw_instances, upscaling_factor
+from .loopback import LoopbackOnly
 from .session import AnnotationSession
 
 FORMATS = ("geojson", "csv", "tiff", "overlay")
@@ -96,22 +99,11 @@ class AnnotationPage:
             UserError: the port is taken.
         """
         page = self.build()
-        try:
-            _, address, _ = page.launch(
-                server_name="127.0.0.1",
-                server_port=port,
-                share=False,
-                inbrowser=open_browser,
-                theme=Default(font=_FONT, font_mono=("monospace",)),
-                footer_links=[],
-                prevent_thread_lock=True,
-                quiet=True,
-            )
-        except OSError:
-            ports = "every port from 7860 on" if port is None else f"port {port}"
-            raise UserError(f"{ports} is taken: let --port name a free one") from None
+        address = serve(page, port, open_browser=open_browser)
         print(f"The page is at {address} until this is interrupted (Ctrl+C)", flush=True)
         page.block_thread()
+        # Gradio does so as well, if its server has ended within 5 s of the interruption.
+        delete_files_created_by_app(page, age=None)
 
     def click(
         self, category: str, outlined: bool, event: gr.SelectData
@@ -173,3 +165,35 @@ class AnnotationPage:
         except UserError as error:
             return f"Not exported: {error}."
         return f"Wrote {len(self.session.nuclei)} nuclei: {self.output}/{name}.geojson and others."
+
+
+def serve(page: gr.Blocks, port: int | None, *, open_browser: bool) -> str:
+    """Serve a page to this machine alone, in a thread.
+
+    Args:
+        page: not launched.
+        port: None: a free one.
+        open_browser: show it in the user's browser.
+
+    Returns:
+        Its address.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    try:
+        _, address, _ = page.launch(
+            server_name="127.0.0.1",
+            server_port=port,
+            share=False,
+            inbrowser=open_browser,
+            theme=Default(font=_FONT, font_mono=("monospace",)),
+            footer_links=[],
+            prevent_thread_lock=True,
+            quiet=True,
+            app_kwargs={"middleware": [Middleware(LoopbackOnly)]},
+        )
+    except OSError:
+        ports = "every port from 7860 on" if port is None else f"port {port}"
+        raise UserError(f"{ports} is taken: let --port name a free one") from None
+    return address

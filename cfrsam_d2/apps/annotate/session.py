@@ -3,6 +3,7 @@
 N nuclei, H×W px.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,8 @@ class AnnotationSession:
                 "take a model that is prompted with points"
             )
         self.image = read_as_rgb(image)
+        if isinstance(image, str | os.PathLike):
+            predictor.take_as_it_is(image)
         self.file_name = file_name
         self.classes, self.colors = predictor.classes, predictor.colors
         self.config = predictor.cfg.dump()

@@ -112,14 +112,14 @@ def _masks(nuclei: Annotations, size: tuple[int, int]) -> tuple[list[np.ndarray]
 
 
 def _predicted(nuclei: Annotations, size: tuple[int, int], num_classes: int) -> NucleusMaps:
-    scores = np.array([nucleus["score"] for nucleus in nuclei], dtype=np.float32)
     pixels, classes = _masks(nuclei, size)
+    scores = _scores(nuclei).astype(np.float32)  # as the evaluator has them
     return predicted_maps(pixels, classes, scores, size, num_classes)
 
 
 def _points(nuclei: Annotations) -> NucleusPoints:
     points = np.array([nucleus["point"] for nucleus in nuclei], dtype=np.float64)
-    return NucleusPoints(points.reshape(-1, 2), _classes(nuclei))
+    return NucleusPoints(points.reshape(-1, 2), _classes(nuclei), _scores(nuclei))
 
 
 def _image_outlines(pairing: Pairing, annotations: Annotations, nuclei: Annotations) -> Outlines:
@@ -130,7 +130,7 @@ def _image_outlines(pairing: Pairing, annotations: Annotations, nuclei: Annotati
         pred_classes=_classes(nuclei)[pairing.pred_indices],
         pred_areas=pairing.overlap.pred_areas,
         pred_matched=np.any(pairing.matched, axis=0),
-        scores=np.array([nucleus["score"] for nucleus in nuclei], dtype=np.float64),
+        scores=_scores(nuclei),
         ious=_largest_ious(nuclei, annotations),
     )
 
@@ -164,6 +164,10 @@ def _point_errors(
 
 def _classes(nuclei: Annotations) -> np.ndarray:
     return np.array([nucleus["category_id"] for nucleus in nuclei], dtype=np.intp)
+
+
+def _scores(nuclei: Annotations) -> np.ndarray:
+    return np.array([nucleus["score"] for nucleus in nuclei], dtype=np.float64)
 
 
 def _largest_ious(nuclei: Annotations, annotations: Annotations) -> np.ndarray:

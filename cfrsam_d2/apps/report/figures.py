@@ -14,7 +14,13 @@ from ...visualization.grid import picture_grid
 from ...visualization.layout import LegendItem
 from .comparison import Comparison
 from .gallery import file_name
-from .plot_sections import calibration_figures, distribution_figures, size_figures
+from .plot_sections import (
+    calibration_figures,
+    distribution_figures,
+    empty_plots,
+    size_figures,
+)
+from .plots import is_empty
 
 _TARGET_SIDE = 512  # px of a panel; an image that is larger stays as it is
 
@@ -48,12 +54,21 @@ def comparison_picture(comparison: Comparison, indices: Sequence[int]) -> np.nda
     return picture_grid(panels, [file_name(image) for image in images], legend)
 
 
-def comparison_plots(comparison: Comparison) -> dict[str, Figure]:
-    """The plots of the report that compare runs, by a name for their files."""
+def comparison_plots(comparison: Comparison) -> tuple[dict[str, Figure], str]:
+    """The plots of the report that compare runs, by a name for their files.
+
+    Returns:
+        The plots, and a sentence about those that would show nothing, or "".
+    """
     figures = distribution_figures(comparison)
     if comparison.with_masks:
         figures += [*size_figures(comparison), *calibration_figures(comparison)]
-    return {figure.axes[0].get_title().lower().replace(" ", "_"): figure for figure in figures}
+    named = {
+        figure.axes[0].get_title().lower().replace(" ", "_"): figure
+        for figure in figures
+        if not is_empty(figure)
+    }
+    return named, empty_plots(figures)
 
 
 def find_images(comparison: Comparison, names: Sequence[str]) -> list[int]:

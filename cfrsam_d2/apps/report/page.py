@@ -4,6 +4,7 @@ import html
 from pathlib import Path
 
 from .comparison import Comparison
+from .notes import notes
 from .picture_sections import errors, images
 from .plot_sections import calibration, distribution, size_and_density, training
 from .score_sections import classes, differences, scores
@@ -52,7 +53,7 @@ def build_page(comparison: Comparison, num_images: int) -> str:
 <a class="skip" href="#main">Skip to the scores</a>
 <header>
 <h1>Nuclei of {name}</h1>
-<p>{_summary(comparison)}</p>
+{_summary(comparison)}
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
 <main id="main">
@@ -75,7 +76,8 @@ def _summary(comparison: Comparison) -> str:
     images = comparison.dataset.images
     nuclei = sum(len(image["annotations"]) for image in images)
     runs = ", ".join(f"<strong>{html.escape(run.name)}</strong>" for run in comparison.runs)
-    return f"{len(images):,} images with {nuclei:,} nuclei. {runs}"
+    missing = "".join(f"<p>{html.escape(note)}</p>" for note in notes(comparison))
+    return f"<p>{len(images):,} images with {nuclei:,} nuclei. {runs}</p>{missing}"
 
 
 def _class_styles(comparison: Comparison) -> str:

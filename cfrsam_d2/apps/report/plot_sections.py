@@ -99,8 +99,14 @@ def size_figures(comparison: Comparison) -> list[Figure]:
 
 def calibration_figures(comparison: Comparison) -> list[Figure]:
     """Predicted IoU against actual IoU, and its distribution; a run must have masks."""
-    rows_of_runs = _calibration_tables(comparison)
+    rows_of_runs = {name: rows or None for name, rows in _calibration_tables(comparison).items()}
     return [plots.calibration_plot(rows_of_runs), plots.score_bars(rows_of_runs)]
+
+
+def empty_plots(figures: Sequence[Figure]) -> str:
+    """A sentence about plots that are left out, or ""."""
+    titles = [each.axes[0].get_title() for each in figures if plots.is_empty(each)]
+    return f"Not drawn, as no run has a value: {', '.join(titles)}." if titles else ""
 
 
 def _training_figures(runs: Sequence[Run]) -> list[Figure]:
@@ -141,17 +147,25 @@ def _calibration_tables(comparison: Comparison) -> TablesOfRuns:
 
 
 def _columns(rows_of_runs: TablesOfRuns, x: str, y: str) -> dict[str, plots.Curve | None]:
-    return {
-        name: None if rows is None else tuple(np.array([[row[x], row[y]] for row in rows]).T)
-        for name, rows in rows_of_runs.items()
-    }
+    return {name: _column_pair(rows or (), x, y) for name, rows in rows_of_runs.items()}
+
+
+def _column_pair(rows: Sequence[Row], x: str, y: str) -> plots.Curve | None:
+    """Two columns of numbers, without rows in which the second one is undefined."""
+    known = [(row[x], row[y]) for row in rows if not np.isnan(row[y])]
+    return tuple(np.array(known).T) if known else None
 
 
 def _plots(figures: Sequence[Figure]) -> str:
-    content = "".join(plots.inline_svg(figure) for figure in figures)
-    return f'<div class="plots">{content}</div>' if figures else ""
+    content = "".join(plots.inline_svg(each) for each in figures if not plots.is_empty(each))
+    missing = empty_plots(figures)
+    return (f'<div class="plots">{content}</div>' if content else "") + (
+        f"<p>{html.escape(missing)}</p>" if missing else ""
+    )
 
 
 def _numbers(named_rows: Iterable[tuple[str, Sequence[Row] | None]]) -> str:
     content = "".join(tables.row_table(name, rows) for name, rows in named_rows if rows)
+    if not content:
+        return ""
     return f'<details><summary>Numbers</summary><div class="tables">{content}</div></details>'

@@ -1,7 +1,8 @@
 """The plots of the report, as matplotlib figures; several runs are lines of one plot.
 
 Every function takes what it draws of each run by the run's name, or None where there is nothing. A
-run has the same colour, dash and marker in all plots, so that none depends on colour alone.
+run has the same colour, dash and marker in all plots, so that none depends on colour alone. A
+figure in which no run has anything `is_empty`, and is not to be rendered.
 """
 
 import html
@@ -83,7 +84,10 @@ def histogram(title: str, x_label: str, values: Mapping[str, np.ndarray | None])
     with _axes(title, x_label, "images") as (figure, axes):
         edges = np.linspace(0, 1, 21)
         for name, scores, style in _styled(values):
-            counts, _ = np.histogram(scores[~np.isnan(scores)], edges)
+            known = scores[~np.isnan(scores)]
+            if not known.size:
+                continue
+            counts, _ = np.histogram(known, edges)
             color = style["color"]
             axes.stairs(counts, edges, fill=True, color=color, alpha=0.25)
             axes.stairs(counts, edges, color=color, linestyle=style["linestyle"], label=name)
@@ -97,10 +101,10 @@ def histogram(title: str, x_label: str, values: Mapping[str, np.ndarray | None])
 def calibration_plot(tables: Mapping[str, Sequence[Row] | None]) -> Figure:
     """Predicted against actual IoU (of `calibration_table`), beside the diagonal."""
     with _axes("Predicted and actual IoU", "predicted IoU", "actual IoU") as (figure, axes):
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, alpha=0.5)
         for name, rows, style in _styled(tables):
             predicted = [row["predicted"] for row in rows]
             axes.plot(predicted, [row["actual"] for row in rows], label=name, **style)
+        axes.axline((0, 0), slope=1, color=_INK, linewidth=1, alpha=0.5, zorder=1)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         _legend(axes, tables)
@@ -119,6 +123,12 @@ def score_bars(tables: Mapping[str, Sequence[Row] | None]) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes, tables)
     return figure
+
+
+def is_empty(figure: Figure) -> bool:
+    """Whether no run has anything in a figure of one of the functions above."""
+    (axes,) = figure.axes
+    return not axes.get_legend_handles_labels()[1]
 
 
 def inline_svg(figure: Figure) -> str:
@@ -186,5 +196,5 @@ def _styled(runs: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]
 
 
 def _legend(axes: Axes, names: Mapping[str, object]) -> None:
-    if len(names) > 1:
+    if len(names) > 1 and axes.get_legend_handles_labels()[1]:
         axes.legend()

@@ -1,9 +1,6 @@
 """A run as its output folder has it. Nothing is computed here, no model is run."""
 
-import csv
-import io
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,13 @@ from ...data.registration import register_custom_datasets
 from ...engine import check_registered
 from ...errors import UserError
 from ...evaluation.predictions import PREDICTIONS_NAME, read_predictions
+from .run_files import checked_nuclei, read_curves, read_image_scores, read_metrics
+
+# What YAML and CfgNode make of all sorts of files.
+_NO_CONFIG = (
+    *(OSError, LookupError, AttributeError, TypeError, ValueError),
+    *(AssertionError, RecursionError, yaml.YAMLError),
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Run:
             where undefined.
         predictions: the annotations of the images in that order, see `Predictions`.
         curves: the lines of `metrics.json` of the training; [] if there was none.
+        unreadable_lines: of that file, which are left out.
         best_metric: the validation score that chose the weights.
     """
 
@@ -56,6 +61,7 @@ class Run:
     image_scores: dict[str, np.ndarray]
     predictions: list[list[dict[str, Any]]]
     curves: list[dict[str, float]]
+    unreadable_lines: int
     best_metric: str
 
     @property
@@ -103,9 +109,13 @@ def _read_config(folder: Path) -> CfgNode:
     if not path.is_file():
         raise UserError(f"{path} does not exist: name the OUTPUT_DIR of a run of train_net.py")
     try:
-        cfg = CfgNode(yaml.safe_load(path.read_text()))
-        _ = cfg.DATASETS.CUSTOM, cfg.DATASETS.TEST, cfg.TEST.BEST_METRIC
-    except (AttributeError, TypeError, yaml.YAMLError) as error:
+        cfg = CfgNode(yaml.safe_load(path.read_text(encoding="utf-8")))
+        names = [*cfg.DATASETS.TEST, cfg.TEST.BEST_METRIC]
+        for split in ("TRAIN", "VAL", "TEST"):
+            names += [cfg.DATASETS.CUSTOM[split].JSON, cfg.DATASETS.CUSTOM[split].IMAGES]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{names} are no names")
+    except _NO_CONFIG as error:
         raise UserError(f"{path} is not a config of this project: {error}") from None
     return cfg
 
@@ -139,14 +149,29 @@ def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
             f"{scores}/metrics.json does not exist: run `train_net.py --eval-only` with the run's "
             f"config and DATASETS.TEST \"('{dataset.name}',)\""
         )
-    image_ids = [image["image_id"] for image in dataset.images]
-    predictions = read_predictions(scores / PREDICTIONS_NAME)
-    metrics = _parsed(scores / "metrics.json", json.loads)
-    table = _parsed(scores / "images.csv", _columns)
-    training, curves = folder / "metrics.json", []
-    if training.is_file():
-        curves = _parsed(training, _curves, "move it away to do without training curves")
-    if list(predictions.annotations) != image_ids or len(table["n_gt"]) != len(image_ids):
+    metrics = read_metrics(scores / "metrics.json")
+    has_masks = "segmentation" in metrics
+    table = read_image_scores(scores / "images.csv", has_masks=has_masks)
+    if len(table["n_gt"]) != len(dataset.images):
+        raise UserError(
+            f"{scores} has other images than {dataset.name} has now: evaluate the run again"
+        )
+    curves, unreadable_lines = read_curves(folder / "metrics.json")
+    return Run(
+        name=name,
+        metrics=metrics,
+        image_scores=table,
+        predictions=_read_nuclei(scores, dataset, has_masks),
+        curves=curves,
+        unreadable_lines=unreadable_lines,
+        best_metric=cfg.TEST.BEST_METRIC,
+    )
+
+
+def _read_nuclei(scores: Path, dataset: Dataset, has_masks: bool) -> list[list[dict[str, Any]]]:
+    path = scores / PREDICTIONS_NAME
+    predictions = read_predictions(path)
+    if list(predictions.annotations) != [image["image_id"] for image in dataset.images]:
         raise UserError(
             f"{scores} has other images than {dataset.name} has now: evaluate the run again"
         )
@@ -155,39 +180,13 @@ def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
             f"{scores} has the classes {predictions.class_names}, {dataset.name} has "
             f"{dataset.class_names}: evaluate the run again"
         )
-    return Run(
-        name=name,
-        metrics=metrics,
-        image_scores=table,
-        predictions=list(predictions.annotations.values()),
-        curves=curves,
-        best_metric=cfg.TEST.BEST_METRIC,
-    )
-
-
-def _parsed(path: Path, parse: Callable[[str], Any], remedy: str = "evaluate the run again") -> Any:
-    """
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: {remedy}") from None
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
-
-
-def _columns(text: str) -> dict[str, np.ndarray]:
-    """The columns of numbers of a CSV file's text; NaN where a cell is empty."""
-    header, *rows = csv.reader(io.StringIO(text))
-    return {
-        name: np.array([float(value) if value else np.nan for value in values])
-        for name, values in zip(header, zip(*rows, strict=True), strict=True)
-        if name not in ("image_id", "file_name", "tissue")
-    }
-
-
-def _curves(text: str) -> list[dict[str, float]]:
-    """The JSON lines of a training; a last one that is half written is left out."""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [
+        checked_nuclei(
+            path,
+            nuclei,
+            (image["height"], image["width"]),
+            len(dataset.class_names),
+            has_masks=has_masks,
+        )
+        for image, nuclei in zip(dataset.images, predictions.annotations.values(), strict=True)
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from ...files import write_json, write_png
+from ...files import add_png, make_folder, write_json
 from ...structures.coco import coco_annotation
 from ...structures.masks import BoxMask
 from ..points import mask_point
@@ -36,7 +36,7 @@ class NucleusJsonWriter:
         ]
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
-        (folder / IMAGE_FOLDER).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / IMAGE_FOLDER)
 
     def add(
         self,
@@ -57,7 +57,7 @@ class NucleusJsonWriter:
             tissue: name of the tissue.
             magnification: of the objective, 40 or 20 for instance.
         """
-        write_png(self._folder / IMAGE_FOLDER / file_name, image)
+        add_png(self._folder / IMAGE_FOLDER / file_name, image)
         image_id = len(self._images) + 1
         height, width = image.shape[:2]
         self._images.append(

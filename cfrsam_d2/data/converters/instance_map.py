@@ -9,6 +9,8 @@ from ...errors import UserError
 from ...structures.label_map import label_masks
 from ...structures.masks import BoxMask
 
+_MOST = 2**53  # the last of the whole numbers that float64 holds all of
+
 
 def whole_numbers(values: Any, source: str) -> np.ndarray:
     """Check ids or types, which some files keep as floating point.
@@ -21,20 +23,21 @@ def whole_numbers(values: Any, source: str) -> np.ndarray:
         The array as int64.
 
     Raises:
-        UserError: some are no whole numbers, or negative.
+        UserError: some are no whole numbers, negative, or too large to be exact in float64.
     """
     values = np.asarray(values)
     if values.dtype.kind not in "buif" or not np.isfinite(values).all():
         raise UserError(f"{source} is not made of numbers: export it again")
-    numbers = values.astype(np.int64)
-    if (numbers != values).any() or (numbers < 0).any():
-        wrong = values[(numbers != values) | (numbers < 0)][0]
-        raise UserError(f"{source} has the value {wrong}: write whole numbers from 0 on")
-    return numbers
+    wrong = (values < 0) | (values > _MOST)
+    if values.dtype.kind == "f":
+        wrong |= values != np.trunc(values)
+    if wrong.any():
+        raise UserError(f"{source} has the value {values[wrong][0]}: write whole numbers from 0 on")
+    return values.astype(np.int64)
 
 
 def types_of_instances(inst_map: np.ndarray, type_map: np.ndarray, source: str) -> dict[int, int]:
-    """The most frequent type among the pixels of each instance.
+    """The most frequent type among the pixels of each instance; 0, background, if it has no other.
 
     Args:
         inst_map: (H, W) int64.
@@ -52,11 +55,18 @@ def types_of_instances(inst_map: np.ndarray, type_map: np.ndarray, source: str) 
             f"{source} has the shape {type_map.shape}, the map of instances {inst_map.shape}: "
             "export both at the size of the image"
         )
-    inside = inst_map > 0
-    num_types = type_map.max() + 1
-    pairs, counts = np.unique(inst_map[inside] * num_types + type_map[inside], return_counts=True)
-    ids, types = np.divmod(pairs[np.argsort(counts, kind="stable")], num_types)
-    return dict(zip(ids.tolist(), types.tolist(), strict=True))  # of an id, the last type stays
+    typed = (inst_map > 0) & (type_map > 0)
+    ids, types = np.unique(inst_map[inst_map > 0]), np.unique(type_map[typed])
+    # By their ranks: products of ids and types as they are could be too large.
+    id_ranks, type_ranks = (
+        np.searchsorted(ids, inst_map[typed]),
+        np.searchsorted(types, type_map[typed]),
+    )
+    pairs, counts = np.unique(id_ranks * (types.size + 1) + type_ranks, return_counts=True)
+    id_ranks, type_ranks = np.divmod(pairs[np.argsort(counts, kind="stable")], types.size + 1)
+    # Of an id, the last type stays.
+    most = zip(ids[id_ranks].tolist(), types[type_ranks].tolist(), strict=True)
+    return dict.fromkeys(ids.tolist(), 0) | dict(most)
 
 
 def instance_masks(inst_map: np.ndarray) -> Iterator[tuple[int, BoxMask]]:

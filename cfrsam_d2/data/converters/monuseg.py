@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 
 from ...errors import UserError
 from ...structures.masks import BoxMask
+from ...structures.outline import check_outline
+from .aperio import Region, read_regions
+from .outline_mask import outline_mask
 from .release import find_pairs, with_validation, write_release
 
 # The archive holds 37 training images by now; the challenge and the papers since have trained on
@@ -48,79 +49,68 @@ def convert_monuseg(source: Path, output: Path) -> str:
     return write_release(with_validation(source, train, test), output, masks, changes)
 
 
-def read_outlines(path: str | Path) -> list[np.ndarray]:
-    """Read the outlines of an Aperio ImageScope annotation file, of all its layers.
-
-    Args:
-        path: an XML file with `Region`s of `Vertex` elements that have `X` and `Y`.
-
-    Returns:
-        One (V, 2) array of x, y in px per region; V may be any number, 0 too.
-
-    Raises:
-        UserError: the file is damaged, has no region, or a vertex without two numbers.
-    """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise UserError(f"{path} is damaged or no XML ({error}): download it again") from None
-    outlines = [_outline(region, path) for region in root.iter("Region")]
-    if not outlines:
-        raise UserError(f"{path} has no Region: give the annotations as ImageScope saves them")
-    return outlines
-
-
-def outline_mask(outline: np.ndarray, height: int, width: int) -> BoxMask:
-    """Fill an outline: a pixel belongs to it if its centre lies inside or on it.
-
-    Args:
-        outline: (V, 2) x, y in px, V ≥ 1; the centre of column 3, row 5 is (3, 5). It may leave the
-            image.
-        height: H in px.
-        width: W in px.
-
-    Returns:
-        The mask; without a pixel if the outline encloses no centre or is off the image.
-    """
-    left, top = np.ceil(outline.min(axis=0)).clip(min=0).astype(int).tolist()
-    right, bottom = np.floor(outline.max(axis=0)).clip(max=(width - 1, height - 1)).astype(int)
-    columns, contour = range(left, right + 1), outline.astype(np.float32)
-    inside = [
-        [cv2.pointPolygonTest(contour, (x, y), measureDist=False) >= 0 for x in columns]
-        for y in range(top, bottom + 1)
-    ]
-    return BoxMask.of_frame(np.array(inside, dtype=bool, ndmin=2), left, top)
-
-
-def _outline(region: ElementTree.Element, path: str | Path) -> np.ndarray:
-    try:
-        vertices = [(float(v.attrib["X"]), float(v.attrib["Y"])) for v in region.iter("Vertex")]
-        outline = np.array(vertices).reshape(-1, 2)
-        if not np.isfinite(outline).all():
-            raise ValueError("not finite")
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{path}: region {region.get('Id')} has a vertex without a number as X or Y ({error}): "
-            "correct it or remove the region"
-        ) from None
-    return outline
-
-
 def _masks(
     label_file: Path, height: int, width: int, *, changes: Counter[str]
 ) -> Iterator[BoxMask]:
-    size = np.array([width, height])
-    for outline in read_outlines(label_file):
-        if len(np.unique(outline, axis=0)) < 3:
-            changes["outlines left out: fewer than three points"] += 1
-            continue
-        if ((outline.max(axis=0) < -0.5) | (outline.min(axis=0) > size - 0.5)).any():
-            changes["outlines left out: off the image"] += 1
-            continue
-        mask = outline_mask(outline, height, width)
-        if mask.area == 0:
+    masks: list[BoxMask] = []
+    holes: list[BoxMask] = []
+    for region in read_regions(label_file):
+        mask = _mask(region, height, width, changes)
+        if mask is not None:
+            (holes if region.is_hole else masks).append(mask)
+    for hole in holes:
+        _cut_out(hole, masks, changes)
+    for mask in masks:
+        if mask.area:
+            yield mask
+        else:
             changes["outlines left out: they enclose no pixel"] += 1
-            continue
-        if ((outline < -0.5) | (outline > size - 0.5)).any():
-            changes["outlines cut at the edge of the image"] += 1
-        yield mask
+
+
+def _mask(region: Region, height: int, width: int, changes: Counter[str]) -> BoxMask | None:
+    """The mask of a region, or None and a reason why there is none."""
+    outline, size = region.outline, np.array([width, height])
+    if len(np.unique(outline, axis=0)) < 3:
+        changes["outlines left out: fewer than three points"] += 1
+        return None
+    if ((outline.max(axis=0) < -0.5) | (outline.min(axis=0) > size - 0.5)).any():
+        changes["outlines left out: off the image"] += 1
+        return None
+    try:
+        check_outline(outline, height, width)
+    except UserError as error:
+        raise UserError(f"{region.where} {error}") from None
+    mask = outline_mask(outline, height, width)
+    if mask.area == 0:
+        changes["outlines left out: they enclose no pixel"] += 1
+        return None
+    if ((outline < -0.5) | (outline > size - 0.5)).any():
+        changes["outlines cut at the edge of the image"] += 1
+    return mask
+
+
+def _cut_out(hole: BoxMask, masks: list[BoxMask], changes: Counter[str]) -> None:
+    """Take a hole out of the smallest mask that most of it lies in."""
+    around = [i for i, mask in enumerate(masks) if 2 * len(_common(hole, mask)) > hole.area]
+    if not around:
+        changes["holes left out: in no outline"] += 1
+        return
+    parent = min(around, key=lambda index: masks[index].area)
+    mask = masks[parent]
+    pixels = mask.pixels.copy()
+    rows, columns = _common(hole, mask).T
+    pixels[rows - mask.top, columns - mask.left] = False
+    masks[parent] = BoxMask.of_frame(pixels, mask.left, mask.top)
+
+
+def _common(one: BoxMask, other: BoxMask) -> np.ndarray:
+    """Rows and columns in the image of the pixels that two masks share, (n, 2)."""
+    x0, y0 = max(one.left, other.left), max(one.top, other.top)
+    x1, y1 = min(one.box[2], other.box[2]), min(one.box[3], other.box[3])
+    if x1 <= x0 or y1 <= y0:
+        return np.zeros((0, 2), dtype=int)
+    parts = (
+        each.pixels[y0 - each.top : y1 - each.top, x0 - each.left : x1 - each.left]
+        for each in (one, other)
+    )
+    return np.argwhere(np.logical_and(*parts)) + np.array([y0, x0])

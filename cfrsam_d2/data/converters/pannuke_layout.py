@@ -68,7 +68,8 @@ class PanNukeFold:
             UserError: its values are not whole numbers.
         """
         values = _read_record(self.masks_file, index)[..., : len(PANNUKE_CLASSES)]
-        ids = values.astype(np.int64) if np.isfinite(values).all() else None
+        is_exact = np.isfinite(values).all() and (np.abs(values) < 2**53).all()
+        ids = values.astype(np.int64) if is_exact else None
         if ids is None or (ids != values).any():
             raise UserError(
                 f"{self.masks_file}: mask {index} has values that are no instance ids "
@@ -131,7 +132,9 @@ def _open(path: Path) -> np.ndarray:
     """Map an array into memory without reading it."""
     try:
         array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
+        if not isinstance(array, np.ndarray):
+            raise TypeError("it is an archive")
+    except Exception as error:  # damaged bytes make NumPy raise nearly anything
         raise UserError(
             f"{path} is damaged or truncated ({error}): download the release again"
         ) from None

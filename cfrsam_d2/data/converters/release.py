@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...files import folder_lock, replaced_folder
 from ...structures.masks import BoxMask
 from ..coco import DEFAULT_TISSUE
-from ..image import read_rgb
+from ..image import IMAGE_SUFFIXES, read_rgb
 from .dataset_writer import JSON_NAME, NucleusJsonWriter
 from .holdout import hold_out
 
@@ -23,7 +23,6 @@ RELEASE_SPLITS = ("train", "val", "test")
 RELEASE_CLASSES = ("nucleus",)
 RELEASE_TISSUES = (DEFAULT_TISSUE,)  # the files do not tell
 _MAGNIFICATION = 40
-_IMAGE_SUFFIXES = (".png", ".tif", ".tiff")
 _DEPTH = 4  # of folders below the source that are looked at
 
 Pair = tuple[Path, Path]  # the files of an image and of its label
@@ -45,8 +44,10 @@ def find_pairs(source: Path, split: str, dataset: str, label_suffix: str) -> lis
         UserError: a folder is missing or there twice, or an image has no label or a label no image.
     """
     folder = _split_folder(source, split, dataset)
-    images = _files(_inner(folder, "(tissue)?images?"), _IMAGE_SUFFIXES)
-    labels = _files(_inner(folder, "annotations?|labels?"), (label_suffix,))
+    images = _files(_inner(folder, "(tissue)?images?"), IMAGE_SUFFIXES, "images")
+    labels = _files(
+        _inner(folder, "annotations?|labels?"), (label_suffix,), f"{label_suffix} files"
+    )
     for name in sorted(images.keys() ^ labels.keys()):
         if name in images:
             raise UserError(
@@ -168,7 +169,7 @@ def _only(paths: list[Path], folder: Path) -> Path:
     return paths[0]
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _files(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
     """The files of these kinds by name without suffix."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -177,7 +178,5 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
                 _only([files[path.stem], path], folder)
             files[path.stem] = path
     if not files:
-        raise UserError(
-            f"{folder} holds no {' or '.join(suffixes)} files: unpack the whole release there"
-        )
+        raise UserError(f"{folder} holds no {kind}: unpack the whole release there")
     return files

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checkpointing import run_once, run_twice
 from .deform_conv import DeformConv
-from .layers import conv_bn, conv_bn_relu, upsample_conv
+from .layers import conv_bn, conv_bn_relu, kaiming_conv_bn_relu, upsample_conv
 
 SMOOTHINGS = 3  # levels of MCBE beyond the first
 
@@ -72,11 +73,11 @@ class BGFF(nn.Module):
     def __init__(self, channels: int = 32) -> None:
         super().__init__()
         half = channels // 2
-        self.plain = conv_bn_relu(channels + half, half, 1)
+        self.plain = kaiming_conv_bn_relu(channels + half, half, 1)
         self.plain_attention = SpatialAttention()
         self.deform = DeformConv(channels + half, half)
         self.deform_attention = SpatialAttention()
-        self.fuse = conv_bn_relu(channels, channels, 1)
+        self.fuse = kaiming_conv_bn_relu(channels, channels, 1)
 
     def forward(self, semantic: Tensor, detail: Tensor) -> Tensor:
         """Args: S and D (R, 32, H, W). Returns: Y (R, 32, H, W)."""
@@ -103,8 +104,14 @@ class BoundaryRefinement(nn.Module):
 
 
 class BGMR(nn.Module):
-    """From mask features at a quarter of the size to refined and boundary logits (3.6)."""
+    """From mask features at a quarter of the size to refined and boundary logits (3.6).
 
+    Attributes:
+        checkpoint_activations: in training, a part's activations are not kept but computed again
+            in the backward pass, part by part; all nuclei at once, since batch norm joins them.
+    """
+
+    checkpoint_activations = False
     outputs: tuple[str, ...] = ("refined", "boundary")  # what `forward` gives, in order
 
     def __init__(self, channels: int = 32) -> None:
@@ -118,7 +125,7 @@ class BGMR(nn.Module):
         )
         self.bgff = BGFF(channels)
         self.boundary_head = nn.Sequential(
-            conv_bn_relu(channels, half, 1),
+            kaiming_conv_bn_relu(channels, half, 1),
             nn.BatchNorm2d(half),
             nn.ReLU(inplace=True),
             nn.Conv2d(half, 1, kernel_size=1),
@@ -147,8 +154,9 @@ class BGMR(nn.Module):
         Returns:
             Refined logits and boundary logits, each (R, H, W).
         """
-        semantic = self.upsample(torch.cat([mask_features, deep_features], dim=1))
-        fused = self.bgff(semantic, detail)
-        boundary_logits = self.boundary_head(fused)
-        refined_logits = self.mask_head(self.refinement(semantic, fused))
+        run = run_twice if self.checkpoint_activations and self.training else run_once
+        semantic = run(self.upsample, torch.cat([mask_features, deep_features], dim=1))
+        fused = run(self.bgff, semantic, detail)
+        boundary_logits = run(self.boundary_head, fused)
+        refined_logits = run(self.mask_head, run(self.refinement, semantic, fused))
         return refined_logits.squeeze(1), boundary_logits.squeeze(1)

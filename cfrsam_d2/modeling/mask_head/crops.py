@@ -27,9 +27,14 @@ def refine_in_crops(
     boxes: Tensor,
     sizes: "CropSizes",
     *,
-    enlarge: bool,
+    one_size: bool,
 ) -> tuple[Tensor, ...]:
     """The logits that the refiner gives, the refined ones first, at full frame: each (R, H, W).
+
+    In training all nuclei take one size, the smallest that holds the largest of them. So the
+    refiner is called once: batch norm sees all crops together and updates its statistics once; and
+    a crop's size does not tell how large its nucleus is. In inference each takes its own size, and
+    is refined again in the next larger one if its mask reaches the crop's edge.
 
     Args:
         refiner: BGMR, or what is in its place.
@@ -39,9 +44,11 @@ def refine_in_crops(
         prompt_image: index of each nucleus's image, (R,).
         boxes: what each crop has to hold, (R, 4).
         sizes: of crops.
-        enlarge: refine a nucleus again in the next larger crop if its mask reaches the crop's edge.
+        one_size: for all nuclei, as in training.
     """
     smallest = sizes.smallest_fitting(boxes)
+    if one_size:
+        smallest = smallest.max().expand_as(smallest)
     too_large = smallest[:0]  # nuclei that reach the edge of the crop before
     order, frames = [], []
     for index, size in enumerate(sizes.sizes):
@@ -58,7 +65,7 @@ def refine_in_crops(
         )
         order.append(nuclei)
         frames.append([paste(each, corners, sizes.frame_size, OUTSIDE_LOGIT) for each in outputs])
-        if enlarge:
+        if not one_size:
             too_large = nuclei[_reach_edge(outputs[0] > 0, corners, sizes.frame_size)]
     order = torch.cat(order)
     last = order.new_zeros(len(boxes))  # of each nucleus, the last of its crops

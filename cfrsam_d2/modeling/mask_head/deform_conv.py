@@ -32,6 +32,7 @@ class DeformConv(nn.Module):
         for parameter in self.offset.parameters():
             nn.init.zeros_(parameter)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:

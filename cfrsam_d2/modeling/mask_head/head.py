@@ -18,7 +18,7 @@ from ...errors import UserError
 from ..sliding_window import centers
 from .bgmr import BGMR
 from .crops import ALIGNMENT, CropSizes, boxes_around_points, refine_in_crops
-from .decoder import EMBED_DIM, build_mask_decoder, build_prompt_encoder
+from .decoder import EMBED_DIM, build_mask_decoder, build_prompt_encoder, point_labels
 from .deep_branch import deep_branch
 from .fusions import FUSIONS
 from .hmfm import HMFM
@@ -27,7 +27,6 @@ from .refiners import REFINERS
 
 FINAL_MASKS = ("refined", "initial")
 MASK_TOKEN = 0  # SAM's single-mask output
-FOREGROUND = 1  # SAM's label of a positive point
 
 
 @dataclass
@@ -114,7 +113,9 @@ class PointPromptedMaskHead(nn.Module):
         focal_weight: float = 20.0,
         boundary_weight: float = 0.01,
         crop_sizes: Sequence[int] = (),
+        train_crop_sizes: Sequence[int] = (),
         crop_halo: int = 24,
+        checkpoint_activations: bool = False,
         prompts_per_chunk: int = 16,
         final_mask: str = "refined",
     ) -> None:
@@ -127,8 +128,10 @@ class PointPromptedMaskHead(nn.Module):
                 result.
             focal_weight: of the focal terms of the loss (Eq. 16).
             boundary_weight: of the boundary loss (Eq. 15).
-            crop_sizes: sides in px of the crops that are refined; none: full frame.
+            crop_sizes: sides in px of the crops that are refined in inference; none: full frame.
+            train_crop_sizes: the same in training, where all nuclei of a step take one of them.
             crop_halo: px of context around a nucleus in its crop.
+            checkpoint_activations: of BGMR, in training, see there.
             prompts_per_chunk: prompts decoded at once in inference.
             final_mask: "refined", or "initial" to return the decoder's own masks; these they are,
                 too, where nothing refines.
@@ -139,21 +142,25 @@ class PointPromptedMaskHead(nn.Module):
         super().__init__()
         if final_mask not in FINAL_MASKS:
             raise UserError(f"final_mask is {final_mask!r}: choose one of {FINAL_MASKS}")
-        if any(size <= 0 or size % ALIGNMENT for size in crop_sizes):
-            raise UserError(
-                f"crop_sizes is {list(crop_sizes)}: give positive multiples of {ALIGNMENT} px"
-            )
+        for name, sides in (("crop_sizes", crop_sizes), ("train_crop_sizes", train_crop_sizes)):
+            if any(side <= 0 or side % ALIGNMENT for side in sides):
+                raise UserError(
+                    f"{name} is {list(sides)}: give positive multiples of {ALIGNMENT} px"
+                )
         self.fusion = fusion
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.deep_branch = deep_branch
         self.bgmr = refiner
+        if isinstance(refiner, BGMR):
+            refiner.checkpoint_activations = checkpoint_activations
         outputs = ("initial", *(self.bgmr.outputs if refiner else ()))
         self.masks = tuple(name for name in FINAL_MASKS if name in outputs)
         self.finds_boundaries = "boundary" in outputs
         self.focal_weight = focal_weight
         self.boundary_weight = boundary_weight
         self.crop_sizes = sorted(crop_sizes)
+        self.train_crop_sizes = sorted(train_crop_sizes)
         self.crop_halo = crop_halo
         self.prompts_per_chunk = prompts_per_chunk
         self.final_mask = final_mask if final_mask in self.masks else "initial"
@@ -169,7 +176,9 @@ class PointPromptedMaskHead(nn.Module):
             "focal_weight": node.FOCAL_WEIGHT,
             "boundary_weight": node.BOUNDARY_WEIGHT,
             "crop_sizes": node.CROP_SIZES,
+            "train_crop_sizes": node.TRAIN_CROP_SIZES,
             "crop_halo": node.CROP_HALO,
+            "checkpoint_activations": node.CHECKPOINT_ACTIVATIONS,
             "prompts_per_chunk": node.PROMPTS_PER_CHUNK,
             "final_mask": node.FINAL_MASK,
         }
@@ -205,12 +214,12 @@ class PointPromptedMaskHead(nn.Module):
         """Masks of R prompts, R at least 1.
 
         Crops have the prompt in their middle. With `gt_masks` (training) they hold the nucleus;
-        without, the initial mask, and a refined mask that reaches its crop's edge is refined again
-        in a larger one.
+        without, the initial mask.
 
         Args:
             maps: of the images.
-            prompts: points (R, 2) or boxes (R, 4) in px, see `modeling.sliding_window`.
+            prompts: points (R, 2), points with negative ones (R, 1+k, 2), or boxes (R, 4), in px,
+                see `modeling.sliding_window`.
             prompt_image: index of each prompt's image, (R,).
             gt_masks: of each prompt's nucleus, bool, (R, H, W).
         """
@@ -223,6 +232,7 @@ class PointPromptedMaskHead(nn.Module):
             assert maps.detail is not None
             assert maps.deep_features is not None
             held = initial > 0 if gt_masks is None else gt_masks
+            sides = self.train_crop_sizes if self.training else self.crop_sizes
             refined = refine_in_crops(
                 self.bgmr,
                 maps.detail,
@@ -230,8 +240,8 @@ class PointPromptedMaskHead(nn.Module):
                 decoded.features,
                 prompt_image,
                 boxes_around_points(held, centers(prompts)),
-                CropSizes(self.crop_sizes, maps.frame_size, self.crop_halo),
-                enlarge=gt_masks is None,
+                CropSizes(sides, maps.frame_size, self.crop_halo),
+                one_size=gt_masks is not None,
             )
             for name, logits in zip(self.bgmr.outputs, refined, strict=True):
                 predictions.logits[name] = logits.to(initial.dtype)
@@ -246,18 +256,19 @@ class PointPromptedMaskHead(nn.Module):
         height, width = maps.embeddings.shape[-2:]
         encoder.image_embedding_size, encoder.input_image_size = (height, width), maps.frame_size
         with torch.autocast(prompts.device.type, enabled=False):  # too coarse for positions
-            if prompts.shape[1] == 4:  # boxes
+            if prompts.shape[1:] == (4,):  # boxes
                 sparse, dense = encoder(points=None, boxes=prompts, masks=None)
             else:
-                labels = torch.full((len(prompts), 1), FOREGROUND, device=prompts.device)
-                sparse, dense = encoder((prompts[:, None], labels), boxes=None, masks=None)
+                points = prompts if prompts.dim() == 3 else prompts[:, None]
+                sparse, dense = encoder((points, point_labels(points)), boxes=None, masks=None)
             positions = encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
 
         own_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens = torch.cat([own_tokens.expand(len(prompts), -1, -1), sparse], dim=1)  # (R, 5+2, C)
-        tokens, image_tokens = decoder.transformer(
-            maps.embeddings[prompt_image] + dense, positions, tokens
-        )
+        tokens = torch.cat([own_tokens.expand(len(prompts), -1, -1), sparse], dim=1)  # (R, 7+k, C)
+        # Not `embeddings[prompt_image]`: on CPUs, threads of its backward pass add up the prompts
+        # of an image in the order in which they come, another in every run.
+        embeddings = maps.embeddings.index_select(0, prompt_image)  # (R, C, h, w)
+        tokens, image_tokens = decoder.transformer(embeddings + dense, positions, tokens)
         image_map = image_tokens.transpose(1, 2).unflatten(2, (height, width))  # (R, C, h, w)
         features = decoder.output_upscaling(image_map)  # (R, 32, 4h, 4w)
         weights = decoder.output_hypernetworks_mlps[MASK_TOKEN](tokens[:, 1 + MASK_TOKEN])

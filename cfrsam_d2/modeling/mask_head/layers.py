@@ -16,6 +16,13 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Se
     return conv_bn(in_channels, out_channels, kernel_size, nn.ReLU(inplace=True))
 
 
+def kaiming_conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    """As `conv_bn_relu`, its weights at first normal with a deviation of 1/√fan-in, as released."""
+    block = conv_bn_relu(in_channels, out_channels, kernel_size)
+    nn.init.kaiming_normal_(block.get_parameter("0.weight"), a=1)
+    return block
+
+
 def upsample_conv(in_channels: int, out_channels: int) -> nn.Sequential:
     """Bilinear upsampling to twice the size, then convolution, batch norm and ReLU."""
     return nn.Sequential(

@@ -19,6 +19,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from ...config import choose
+from ...errors import UserError
 from ...structures.masks import BoxMasks
 from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..prompt_learner import CentroidProposalGenerator
@@ -28,6 +29,7 @@ from ..sliding_window import (
     best_per_prompt,
     prompts_in_window,
     prompts_of,
+    with_negatives,
 )
 from ..training_prompts import BOX_SOURCES, POINT_SOURCES, PromptSource, draw_prompts
 from .prompt_learner import PromptLearner
@@ -65,6 +67,7 @@ class CFRSAM(PromptLearner):
         max_train_nuclei: int,
         nms_thresh: float,
         sliding_window: SlidingWindow,
+        negative_prompts: int = 0,
         test_time_augmentation: bool = False,
         **of_pixels: Any,
     ) -> None:
@@ -78,6 +81,8 @@ class CFRSAM(PromptLearner):
             max_train_nuclei: most nuclei of an image in a training step.
             nms_thresh: box IoU above which the lower-scored of two nuclei is dropped.
             sliding_window: how larger images are cut.
+            negative_prompts: the nearest other points of a window, or of a training image, that go
+                with a point as negative ones.
             test_time_augmentation: average each mask over flips and rotations of its window.
             of_pixels: `pixel_mean`, `pixel_std` and `precision`, see `PromptLearner`.
         """
@@ -89,6 +94,7 @@ class CFRSAM(PromptLearner):
         self.max_train_nuclei = max_train_nuclei
         self.nms_thresh = nms_thresh
         self.sliding_window = sliding_window
+        self.negative_prompts = negative_prompts
         self.test_time_augmentation = test_time_augmentation
 
     @classmethod
@@ -97,6 +103,11 @@ class CFRSAM(PromptLearner):
         node, window = cfg.MODEL.CFRSAM, cfg.MODEL.SLIDING_WINDOW
         has_boxes = parts["proposal_generator"].proposes_boxes
         sources = BOX_SOURCES if has_boxes else POINT_SOURCES
+        if has_boxes and node.NEGATIVE_PROMPTS:
+            raise UserError(
+                f"MODEL.CFRSAM.NEGATIVE_PROMPTS is {node.NEGATIVE_PROMPTS}, but boxes prompt "
+                "(MODEL.PROPOSAL_GENERATOR.NAME), and only points have negative ones: set it to 0"
+            )
         return {
             **parts,
             "backbone": build_backbone(cfg),
@@ -107,6 +118,7 @@ class CFRSAM(PromptLearner):
             "sliding_window": SlidingWindow(
                 window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH
             ),
+            "negative_prompts": node.NEGATIVE_PROMPTS,
             "test_time_augmentation": cfg.TEST.AUG.ENABLED,
         }
 
@@ -195,6 +207,8 @@ class CFRSAM(PromptLearner):
             prompts_in_window(prompts_of(proposals[window.image]), window)
             for window in encoded.windows
         ]
+        if self.negative_prompts:
+            inside = [(i, with_negatives(points, self.negative_prompts)) for i, points in inside]
         counts = torch.tensor([len(indices) for indices, _ in inside])
         prompt_window = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)
         proposal, prompts = (torch.cat(each) for each in zip(*inside, strict=True))
@@ -217,16 +231,24 @@ class CFRSAM(PromptLearner):
                 whole = self.sliding_window.keeps(found.pred_masks.boxes, window, image_size)
                 yield window, found[found.pred_masks.nonempty() & whole]
 
+    @torch.no_grad()
+    def find_prompts(self, images: list[Tensor]) -> list[Tensor]:
+        """The prompts of RGB images (3, H, W) 0..255: points (P, 2) or boxes (P, 4) of each."""
+        with self.precision.context(self.device, training=False):
+            proposals = self.propose([self.normalize(image) for image in images])
+        return [prompts_of(proposal) for proposal in proposals]
+
     def losses(self, images: list[Tensor], gt_instances: list[Instances]) -> dict[str, Tensor]:
         """The losses of the mask head on prompts drawn anew; zeros where there is no nucleus.
 
         Args:
             images: normalised, (3, H, W) each.
-            gt_instances: with `gt_points` and `gt_masks`, and `gt_boxes` where boxes prompt.
+            gt_instances: with `gt_masks`, and what `train_prompts` reads: `proposal_prompts`,
+                `gt_points` or `gt_boxes`.
         """
         inputs = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
         prompts, prompt_image, gt_masks = self.draw_training_prompts(
-            self.propose(images), gt_instances, (inputs.shape[2], inputs.shape[3])
+            gt_instances, (inputs.shape[2], inputs.shape[3])
         )
         if len(prompts) == 0:
             return self.no_losses()
@@ -234,21 +256,24 @@ class CFRSAM(PromptLearner):
 
     @torch.no_grad()
     def draw_training_prompts(
-        self, proposals: list[Instances], gt_instances: list[Instances], size: tuple[int, int]
+        self, gt_instances: list[Instances], size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the prompts of a training step.
 
         Args:
-            proposals, gt_instances: of each image.
+            gt_instances: of each image.
             size: H, W of the padded images.
 
         Returns:
-            Prompts (R, 2) or (R, 4), the index of each one's image (R,), and its nucleus's mask
-            (R, H, W).
+            Prompts (R, 2), (R, 4) or (R, 1+k, 2), the index of each one's image (R,), and its
+            nucleus's mask (R, H, W).
         """
         all_prompts, all_masks = [], []
-        for gt, proposal in zip(gt_instances, proposals, strict=True):
-            prompts, nuclei = draw_prompts(*self.train_prompts(gt, proposal), self.max_train_nuclei)
+        for gt in gt_instances:
+            prompts, nuclei = self.train_prompts(gt)
+            if self.negative_prompts:
+                prompts = with_negatives(prompts, self.negative_prompts)
+            prompts, nuclei = draw_prompts(prompts, nuclei, self.max_train_nuclei)
             masks = gt.gt_masks.tensor[nuclei]
             padding = (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1])
             all_prompts.append(prompts)

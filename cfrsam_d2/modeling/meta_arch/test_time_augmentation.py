@@ -1,7 +1,7 @@
 """Test-time augmentation: masks averaged over flips and rotations of their window.
 
-n images, R prompts of all of them, h×w px. Prompts are points (R, 2) or boxes (R, 4); see
-`sliding_window`.
+n images, R prompts of all of them, h×w px. Prompts are points (R, 2), boxes (R, 4) or points with
+negative ones (R, 1+k, 2); see `sliding_window`.
 """
 
 from collections.abc import Callable
@@ -36,14 +36,14 @@ class View:
 
     def of_prompts(self, prompts: Tensor, height: int, width: int) -> Tensor:
         """Move prompts with the images, which are of height×width px before."""
-        xy = prompts.unflatten(1, (-1, 2))
+        xy = prompts.unflatten(-1, (-1, 2))
         if self.transposed:
-            xy, width, height = xy.flip(2), height, width
+            xy, width, height = xy.flip(-1), height, width
         if -1 in self.flipped:
-            xy = torch.stack([width - 1 - xy[..., 0], xy[..., 1]], dim=2)
+            xy = torch.stack([width - 1 - xy[..., 0], xy[..., 1]], dim=-1)
         if -2 in self.flipped:
-            xy = torch.stack([xy[..., 0], height - 1 - xy[..., 1]], dim=2)
-        return xy.sort(dim=1).values.flatten(1)  # the first corner of a box is its upper left one
+            xy = torch.stack([xy[..., 0], height - 1 - xy[..., 1]], dim=-1)
+        return xy.sort(dim=-2).values.flatten(-2)  # the first corner of a box is its upper left one
 
 
 # The image itself and its seven others.

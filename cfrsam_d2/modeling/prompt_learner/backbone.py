@@ -11,15 +11,17 @@ NUM_LEVELS = 4
 
 
 def is_convnext(name: str) -> bool:
-    """Whether timm has a ConvNeXt of that name."""
-    return name.startswith("convnext") and timm.is_model(name)
+    """Whether timm has a ConvNeXt of that name and, behind a point, weights of that name for it."""
+    has_weights = "." not in name or timm.models.is_model_pretrained(name)
+    return name.startswith("convnext") and timm.is_model(name) and has_weights
 
 
 def build_convnext(name: str, *, depths: Sequence[int] = (), dims: Sequence[int] = ()) -> Any:
     """A ConvNeXt of timm without its head: (B, 3, H, W) to four maps, each without a norm.
 
     Args:
-        name: timm's name of the network, such as "convnext_small".
+        name: timm's name of the network, such as "convnext_small.fb_in1k"; the weights that it
+            may name are not read.
         depths: blocks of each of the four levels; empty for the network's own.
         dims: channels of each of the four levels; empty for the network's own.
 
@@ -32,7 +34,8 @@ def build_convnext(name: str, *, depths: Sequence[int] = (), dims: Sequence[int]
     """
     if not is_convnext(name):
         raise UserError(
-            f"name is {name!r}: take a ConvNeXt of timm, one of timm.list_models('convnext*')"
+            f"name is {name!r}: take a ConvNeXt of timm, one of "
+            "timm.list_models('convnext*', pretrained=True)"
         )
     sizes = {"depths": tuple(depths), "dims": tuple(dims)}
     own: dict[str, Any] = {argument: size for argument, size in sizes.items() if size}

@@ -13,7 +13,6 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from .generator import CentroidProposalGenerator, PointPredictions, point_head
-from .losses import average_over_ranks
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
@@ -52,7 +51,7 @@ class BoxProposalGenerator(CentroidProposalGenerator):
             matched.append(each[pred_index])
             gt_sizes.append(boxes[:, 2:] - boxes[:, :2])
         gt_log_sizes = (torch.cat(gt_sizes) / self.anchor_stride).log()  # (M, 2)
-        num_nuclei = average_over_ranks(sum(map(len, gt_instances)), log_sizes.device)
+        num_nuclei = self.count_nuclei(gt_instances, log_sizes.device)
         error = F.l1_loss(torch.cat(matched), gt_log_sizes, reduction="sum")
         losses["loss_box_size"] = error / num_nuclei
         return losses

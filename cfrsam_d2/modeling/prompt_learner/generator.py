@@ -5,6 +5,7 @@ B images, H×W px, gh×gw = A anchors, K classes, C channels, L pyramid levels, 
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,11 +17,13 @@ from detectron2.structures import ImageList, Instances
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
+from ...config import choose
 from ...errors import UserError
 from .backbone import build_convnext
 from .losses import average_over_ranks, classification_loss, mask_loss, regression_loss
 from .matcher import match_points
-from .points import anchor_grid, sample_at_points, select_points
+from .padding import reflect_pad
+from .points import anchor_grid, enlarge_mask, sample_at_points, select_points
 
 
 class PointPredictions(NamedTuple):
@@ -38,7 +41,7 @@ class FeaturePyramid(nn.Module):
     """A feature pyramid without norms or activations, output on its finest levels only.
 
     All maps feed the top-down path, whose maps need not halve exactly: a coarse map is enlarged
-    (nearest) to the size of the next finer one.
+    (nearest) to the size of the next finer one. Weights start as those of mmcv's ConvModule.
     """
 
     def __init__(self, *, in_channels: Sequence[int], out_channels: int, num_outputs: int) -> None:
@@ -57,7 +60,7 @@ class FeaturePyramid(nn.Module):
             for _ in range(num_outputs)
         )
         for conv in [*self.lateral_convs, *self.output_convs]:
-            weight_init.c2_xavier_fill(conv)
+            weight_init.c2_msra_fill(conv)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (B, Cᵢ, hᵢ, wᵢ), finest first, to the finest `num_outputs` levels (B, C, hᵢ, wᵢ)."""
@@ -92,6 +95,11 @@ def auxiliary_mask_head(dim: int) -> nn.Sequential:
     )
 
 
+def is_located(gt_instances: Instances) -> Tensor:
+    """Which nuclei of an image have their point in it, (N,) bool."""
+    return gt_instances.gt_points.isfinite().all(dim=1)
+
+
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class CentroidProposalGenerator(nn.Module):
     """Finds nuclei as points: anchors move onto centroids and are classified.
@@ -115,6 +123,7 @@ class CentroidProposalGenerator(nn.Module):
         regression_weight: float = 5e-3,
         suppression_radius: float = 3.0,
         keep_on_mask_only: bool = False,
+        centred_sampling: bool = False,
     ) -> None:
         """
         Args:
@@ -128,6 +137,8 @@ class CentroidProposalGenerator(nn.Module):
             regression_weight: λ of the regression loss.
             suppression_radius: px within which the best of several points stays.
             keep_on_mask_only: drop points off the auxiliary mask.
+            centred_sampling: what is found somewhere does not depend on the image's size; not as
+                published, see `sample_at_points`.
 
         Raises:
             UserError: the backbone has fewer than `num_levels` levels.
@@ -160,6 +171,7 @@ class CentroidProposalGenerator(nn.Module):
         self.regression_weight = regression_weight
         self.suppression_radius = suppression_radius
         self.keep_on_mask_only = keep_on_mask_only
+        self.centred_sampling = centred_sampling
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec] | None) -> dict[str, Any]:
@@ -175,6 +187,11 @@ class CentroidProposalGenerator(nn.Module):
             "regression_weight": node.REGRESSION_WEIGHT,
             "suppression_radius": node.SUPPRESSION_RADIUS,
             "keep_on_mask_only": node.KEEP_ON_MASK_ONLY,
+            "centred_sampling": choose(
+                {"published": False, "centred": True},
+                node.SAMPLING,
+                "MODEL.PROMPT_LEARNER.SAMPLING",
+            ),
         }
 
     def forward(
@@ -186,41 +203,47 @@ class CentroidProposalGenerator(nn.Module):
         """Losses in training, proposals in evaluation.
 
         Args:
-            images: normalised images of any sizes, padded at bottom right.
+            images: normalised images of any sizes; its padding is replaced by mirrored pixels.
             features: not used.
-            gt_instances: in training, `gt_points`, `gt_classes` and `gt_masks` of each image.
+            gt_instances: in training, `gt_points`, `gt_classes` and `gt_masks` of each image. A
+                nucleus whose point is NaN, out of the image, is only a part of the auxiliary mask.
 
         Returns:
             No proposals and the losses `loss_point_cls`, `loss_point_reg`, `loss_point_mask`, or
             the proposals of each image (see `select_points`) and no losses.
         """
-        predictions = self.predict(self._pad(images.tensor))
+        predictions = self.predict(self._pad(images))
         if self.training:
             assert gt_instances is not None, "training needs the ground truth"
             return [], self.losses(predictions, gt_instances, self.match(predictions, gt_instances))
         return self.inference(predictions, images.image_sizes), {}
 
-    def _pad(self, images: Tensor) -> Tensor:
-        """Pad (B, 3, H, W) with zeros to whole anchor cells, and to a cell of the coarsest map."""
+    def _pad(self, images: ImageList) -> Tensor:
+        """Mirror each image at bottom right, to whole anchor cells and a cell of the coarsest map.
+
+        Returns:
+            (B, 3, H, W), with H×W of the largest.
+        """
         height, width = (
             max(math.ceil(side / self.anchor_stride) * self.anchor_stride, self.strides[-1])
-            for side in images.shape[-2:]
+            for side in images.tensor.shape[-2:]
         )
-        return F.pad(images, (0, width - images.shape[-1], 0, height - images.shape[-2]))
+        return torch.stack([reflect_pad(images[i], height, width) for i in range(len(images))])
 
     def predict(self, images: Tensor) -> PointPredictions:
         """The network itself, on normalised images (B, 3, H, W) of at least 32 px a side."""
         height, width = images.shape[-2:]
+        sample = partial(sample_at_points, centred=self.centred_sampling)
         maps = self.backbone(images)
         levels = self.neck(maps)
 
         anchors = anchor_grid(height, width, self.anchor_stride, images.device)  # (gh, gw, 2)
         anchors = anchors.expand(len(images), -1, -1, -1)  # (B, gh, gw, 2)
-        finest = sample_at_points(levels[0], anchors, self.strides[0])  # (B, C, gh, gw)
+        finest = sample(levels[0], anchors, self.strides[0])  # (B, C, gh, gw)
         moved = anchors + self.offset_head(finest.permute(0, 2, 3, 1))  # (B, gh, gw, 2)
 
         samples = [
-            sample_at_points(level, moved, stride)
+            sample(level, moved, stride)
             for level, stride in zip(levels, self.strides, strict=False)
         ]
         descriptor = self.descriptor(torch.cat(samples, dim=1))  # (B, C, gh, gw)
@@ -229,8 +252,8 @@ class CentroidProposalGenerator(nn.Module):
         logits = self.classification_head(descriptor)
 
         mask_logits = self.mask_head(self.mask_neck(maps)[0])  # (B, 1, H/4 + 2, W/4 + 2)
-        mask_logits = F.interpolate(
-            mask_logits, size=(height, width), mode="bilinear", align_corners=True
+        mask_logits = enlarge_mask(
+            mask_logits, (height, width), self.strides[0], centred=self.centred_sampling
         )
         return PointPredictions(
             anchors=anchors.flatten(1, 2),
@@ -245,18 +268,24 @@ class CentroidProposalGenerator(nn.Module):
         self, predictions: PointPredictions, gt_instances: list[Instances]
     ) -> list[tuple[Tensor, Tensor]]:
         """The matched anchors of each image and their nuclei, see `match_points`."""
-        return [
-            match_points(
+        matches = []
+        for points, logits, gt in zip(
+            predictions.points, predictions.logits, gt_instances, strict=True
+        ):
+            located = is_located(gt).nonzero().squeeze(1)
+            pred_index, gt_index = match_points(
                 points,
                 logits,
-                gt.gt_points,
-                gt.gt_classes,
+                gt.gt_points[located],
+                gt.gt_classes[located],
                 distance_weight=self.distance_weight,
             )
-            for points, logits, gt in zip(
-                predictions.points, predictions.logits, gt_instances, strict=True
-            )
-        ]
+            matches.append((pred_index, located[gt_index]))
+        return matches
+
+    def count_nuclei(self, gt_instances: list[Instances], device: torch.device) -> float:
+        """The nuclei of the batch that have a point, averaged over ranks, at least 1."""
+        return average_over_ranks(sum(int(is_located(gt).sum()) for gt in gt_instances), device)
 
     def losses(
         self,
@@ -277,9 +306,9 @@ class CentroidProposalGenerator(nn.Module):
             target_classes[i, pred_index] = gt.gt_classes[gt_index]
             matched_points.append(points[i, pred_index])
             matched_gt_points.append(gt.gt_points[gt_index])
-            height, width = gt.image_size
-            target_masks[i, :height, :width] = gt.gt_masks.tensor.any(dim=0)
-        num_nuclei = average_over_ranks(sum(map(len, gt_instances)), points.device)
+            foreground = gt.gt_masks.tensor.any(dim=0)
+            target_masks[i] = reflect_pad(foreground, *target_masks.shape[1:])
+        num_nuclei = self.count_nuclei(gt_instances, points.device)
         return {
             "loss_point_cls": classification_loss(
                 logits, target_classes, background_weight=self.background_weight

@@ -30,21 +30,49 @@ def anchor_grid(height: int, width: int, stride: int, device: torch.device | Non
     return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
 
 
-def sample_at_points(feature: Tensor, points: Tensor, stride: int) -> Tensor:
+def sample_at_points(
+    feature: Tensor, points: Tensor, stride: int, *, centred: bool = False
+) -> Tensor:
     """Sample a map bilinearly at image points; outside of the map there are zeros.
 
     Args:
         feature: (B, C, h, w) map.
         points: (B, gh, gw, 2) points (x, y) in px of the image.
         stride: px of the image per cell of the map.
+        centred: sample everywhere as published for the image's middle, at cell p/stride - 1/2; by
+            default, as published, at (p/stride)·(1 - 1/w), which depends on the image's width.
 
     Returns:
         (B, C, gh, gw) samples.
     """
-    height, width = feature.shape[-2:]
-    size = points.new_tensor([width * stride, height * stride])
-    grid = 2 * points / size - 1
-    return F.grid_sample(feature.to(grid.dtype), grid, padding_mode="zeros", align_corners=True)
+    size = stride * points.new_tensor(feature.shape[-2:]).flip(0)
+    return F.grid_sample(
+        feature.to(points.dtype),
+        2 * points / size - 1,
+        padding_mode="zeros",
+        align_corners=not centred,
+    )
+
+
+def enlarge_mask(
+    logits: Tensor, size: tuple[int, int], stride: int, *, centred: bool = False
+) -> Tensor:
+    """Bring the auxiliary mask to the size of its image, bilinearly.
+
+    Args:
+        logits: (B, 1, h + 2, w + 2), a map with a cell more at each side.
+        size: H, W of the image in px.
+        stride: px of the image per cell of the map.
+        centred: see `sample_at_points`; by default the outermost cells lie on the image's outermost
+            pixels.
+
+    Returns:
+        (B, 1, H, W).
+    """
+    if not centred:
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+    logits = F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)
+    return logits[..., stride : stride + size[0], stride : stride + size[1]]
 
 
 @torch.no_grad()
@@ -68,7 +96,8 @@ def select_points(
         mask_logits: (H, W) logits of the foreground, H×W at least `image_size`.
         image_size: height and width of the image without padding, in px.
         suppression_radius: px.
-        keep_on_mask_only: drop points whose nearest pixel has a mask logit of 0 or less.
+        keep_on_mask_only: drop points in whose pixel, coordinates cut off, the mask logit is 0 or
+            less.
 
     Returns:
         Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1,
@@ -80,7 +109,7 @@ def select_points(
     points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
     keep = classes != logits.shape[-1] - 1
     if keep_on_mask_only:
-        x, y = points.round().long().unbind(dim=-1)
+        x, y = points.long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0
     kept = keep.nonzero().squeeze(1)
     kept = kept[suppress_within_radius(points[kept], scores[kept], suppression_radius)]

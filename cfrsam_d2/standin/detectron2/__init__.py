@@ -3,6 +3,7 @@
 Importing any other name answers with one sentence that says to install Detectron2.
 """
 
+import logging
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
@@ -30,3 +31,6 @@ class _Finder:
 
 
 sys.meta_path.insert(0, _Finder)
+logging.getLogger(__name__).warning(
+    "Detectron2 is not installed: running on the stand-in that comes with cfrsam_d2."
+)

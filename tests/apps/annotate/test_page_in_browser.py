@@ -191,5 +191,5 @@ def test_no_picture_is_left_when_it_is_interrupted(tab: Tab, server: Server) -> 
     """The last test, as it ends the server."""
     assert server.pictures
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(timeout=30) == 0
+    assert server.process.wait(timeout=600) == 0
     assert server.pictures == []

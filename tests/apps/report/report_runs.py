@@ -35,15 +35,19 @@ def gt_nuclei(index: int) -> list[Nucleus]:
     return [(rectangle(y, x, y + 12, x + 12), n % 2) for n, (y, x) in enumerate(places[:count])]
 
 
-def make_dataset(folder: Path) -> None:
+def make_dataset(
+    folder: Path,
+    nuclei: Callable[[int], Sequence[Nucleus]] = gt_nuclei,
+    num_images: int = NUM_IMAGES,
+) -> None:
     """Write and register the dataset."""
     writer = NucleusJsonWriter(folder, CLASSES)
     rng = np.random.default_rng(0)
-    for index in range(NUM_IMAGES):
+    for index in range(num_images):
         image = rng.integers(120, 250, size=(SIDE, SIDE, 3), dtype=np.uint8)
         tissue = "Colon" if index % 2 else "Bile-duct"
-        nuclei = [(BoxMask.of_frame(mask), category) for mask, category in gt_nuclei(index)]
-        writer.add(f"{index}.png", image, nuclei, tissue=tissue)
+        boxed = [(BoxMask.of_frame(mask), category) for mask, category in nuclei(index)]
+        writer.add(f"{index}.png", image, boxed, tissue=tissue)
     writer.write()
     register_nucleus_json(
         NAME, folder / "nuclei.json", folder / "images", thing_classes=list(CLASSES)
@@ -63,16 +67,23 @@ def poor(index: int) -> list[Nucleus]:
     ]
 
 
-def make_run(folder: Path, predict: Callable[[int], Sequence[Nucleus]], *, masks: bool) -> Path:
+def make_run(
+    folder: Path,
+    predict: Callable[[int], Sequence[Nucleus]],
+    *,
+    masks: bool,
+    num_images: int = NUM_IMAGES,
+) -> Path:
     """Leave in a folder what train_net.py does.
 
     Args:
         folder: to make.
         predict: the nuclei of an image by its position.
         masks: False: predict the centres alone.
+        num_images: of the dataset.
     """
     evaluator = NucleusEvaluator(NAME, str(folder / "inference" / NAME), distributed=False)
-    for index in range(NUM_IMAGES):
+    for index in range(num_images):
         output = {"instances": _instances(predict(index), masks)}
         evaluator.process([{"image_id": index + 1}], [output])
     evaluator.evaluate()

@@ -104,6 +104,6 @@ def test_figures_of_bad_input_are_one_sentence(
     for arguments, message in (
         ([folder, "--images", "x.png"], "--images has 'x.png', which reported has not: take"),
         ([folder, "--count", "0"], "--count is 0: ask for 1 image or more"),
-        ([folder, "--output", str(tmp_path / "file")], "cannot write in"),
+        ([folder, "--output", str(tmp_path / "file")], "cannot write"),
     ):
         assert message in error_of(compare_figures.main, arguments, capsys)

@@ -34,9 +34,23 @@ def test_a_run_is_read(runs: dict[str, Path]):
     assert [len(nuclei) for nuclei in run.predictions] == [1, 2, 3, 4, 1, 2, 3, 4, 0]
 
 
-def test_a_last_line_that_is_half_written_is_left_out(runs: dict[str, Path]):
-    _, (run,) = read_runs([runs["good"]], None)
+def test_a_line_that_is_half_written_is_left_out_and_counted(copied: Path):
+    _, (run,) = read_runs([copied], None)
     assert [line["iteration"] for line in run.curves] == [19, 39, 39]
+    assert run.unreadable_lines == 1
+    with open(copied / "metrics.json", "ab") as file:  # a training that goes on after a kill
+        for line in (
+            b'{"iteration": 59, "lr": 1}',
+            b"\xff\xfe",
+            b"[1]",
+            b'{"lr": 2}',
+            b"[" * 100000,
+        ):
+            file.write(line + b"\n")
+        file.write(b'{"iteration": 79, "lr": NaN, "eta": null, "total_loss": 1.5}\n')
+    _, (run,) = read_runs([copied], None)
+    assert run.curves[3:] == [{"iteration": 79, "total_loss": 1.5}]
+    assert run.unreadable_lines == 5
 
 
 def test_a_run_without_training_has_no_curves(copied: Path):
@@ -85,6 +99,10 @@ def change_predictions(change):
     return damage
 
 
+def change_nucleus(key: str, value: object):
+    return change_predictions(lambda data: data["annotations"][0].update({key: value}))
+
+
 SCORES = f"inference/{NAME}"
 
 
@@ -101,7 +119,19 @@ SCORES = f"inference/{NAME}"
         (write(f"{SCORES}/metrics.json", "{"), "metrics.json is damaged"),
         (write(f"{SCORES}/images.csv", "n_gt,bPQ\n1\n"), "images.csv is damaged"),
         (write(f"{SCORES}/images.csv", ""), "images.csv is damaged"),
-        (write("metrics.json", "{}}\n"), "metrics.json is damaged .* move it away"),
+        (write(f"{SCORES}/metrics.json", '{"segmentation": 3}'), "metrics.json is damaged"),
+        (write(f"{SCORES}/metrics.json", '{"segmentation": {"bPQ": "x"}}'), "'x' is no number"),
+        (write(f"{SCORES}/metrics.json", "[" * 100000), "metrics.json is damaged"),
+        (write(f"{SCORES}/images.csv", "n_gt,bPQ\n1,inf\n"), "inf is no number"),
+        (write(f"{SCORES}/images.csv", "n_gt,bPQ\n1,1\n"), "it has no column mPQ"),
+        (write(f"{SCORES}/predictions.json", "[" * 100000), "predictions.json is damaged"),
+        (change_nucleus("category_id", 3), "there is no class 2"),
+        (change_nucleus("category_id", "1"), "is damaged"),
+        (change_nucleus("score", None), "None is no number"),
+        (change_nucleus("segmentation", None), "a nucleus has neither polygons nor RLE"),
+        (change_nucleus("segmentation", {"size": [64, 64], "counts": "0"}), "does not cover its"),
+        (change_nucleus("segmentation", {"size": [9**9, 1], "counts": "0"}), "has an RLE of size"),
+        (change_nucleus("image_id", [1]), "is damaged"),
         (write(f"{SCORES}/predictions.json", '{"images"'), "predictions.json is damaged"),
         (write(f"{SCORES}/predictions.json", '{"images": 3}'), "predictions.json is damaged"),
         (

@@ -4,7 +4,8 @@ import pytest
 from small_release import HEIGHT, WIDTH, write_image, write_monuseg, write_xml
 
 from cfrsam_d2.data.coco import load_nucleus_json
-from cfrsam_d2.data.converters.monuseg import convert_monuseg, outline_mask, read_outlines
+from cfrsam_d2.data.converters.aperio import read_regions
+from cfrsam_d2.data.converters.monuseg import convert_monuseg, outline_mask
 from cfrsam_d2.data.converters.release import RELEASE_SPLITS
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.structures.rle import decode_mask
@@ -52,6 +53,37 @@ def box(top, bottom, left, right):
 )
 def test_a_pixel_belongs_to_the_outline_its_centre_is_in_or_on(outline, expected):
     np.testing.assert_array_equal(filled(outline), expected)
+
+
+def test_opencv_finds_the_same_pixels():
+    rng = np.random.default_rng(0)
+    for steps in (1, 2, 4, 100, 2**40):  # of a px: corners on centres, on edges between, anywhere
+        for _ in range(12):
+            corners = rng.uniform(-4, (WIDTH + 4, HEIGHT + 4), (rng.integers(3, 9), 2))
+            outline = np.round(corners * steps) / steps
+            contour = outline.astype(np.float32)
+            expected = [
+                [cv2.pointPolygonTest(contour, (x, y), False) >= 0 for x in range(WIDTH)]
+                for y in range(HEIGHT)
+            ]
+            np.testing.assert_array_equal(filled(outline), expected)
+
+
+def test_a_negative_region_is_a_hole_of_the_smallest_outline_around(tmp_path):
+    source = write_monuseg(tmp_path / "MoNuSeg")
+    path = source / "MoNuSegTestData" / "TCGA-T0.xml"
+    wide, hole, off = ((0, 0), (10, 0), (10, 10), (0, 10)), ((3, 3), (4, 3), (4, 5), (3, 5)), 9
+    write_xml(path, [hole, wide, SQUARE, [(x + off, y) for x, y in hole]])
+    for number in (1, 4):
+        text = path.read_text().replace(
+            f'Id="{number}" NegativeROA="0"', f'Id="{number}" NegativeROA="1"'
+        )
+        path.write_text(text)
+    summary = convert_monuseg(source, tmp_path / "out")
+    first, second = masks_of(load(tmp_path / "out")["test"][0])
+    np.testing.assert_array_equal(first, box(0, 10, 0, 10))
+    np.testing.assert_array_equal(second, box(2, 6, 2, 6) & ~box(3, 5, 3, 4))
+    assert "\n1 holes left out: in no outline" in summary
 
 
 def test_traced_masks_come_back():
@@ -141,8 +173,8 @@ def test_outlines_of_all_layers_are_read(tmp_path):
     text = (tmp_path / "a.xml").read_text()
     layer = text[text.index("<Annotation ") : text.index("</Annotations>")]
     (tmp_path / "a.xml").write_text(text.replace(layer, layer * 2))
-    outlines = read_outlines(tmp_path / "a.xml")
-    assert [outline.tolist() for outline in outlines] == [[list(xy) for xy in SQUARE]] * 2
+    regions = read_regions(tmp_path / "a.xml")
+    assert [region.outline.tolist() for region in regions] == [[list(xy) for xy in SQUARE]] * 2
 
 
 @pytest.mark.parametrize(
@@ -153,6 +185,10 @@ def test_outlines_of_all_layers_are_read(tmp_path):
         ("<Annotations><Region", r"a\.xml is damaged or no XML \(unclosed token.*\): download it"),
         ("{}", r"a\.xml is damaged or no XML \(not well-formed.*\): download it"),
         (
+            '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;<Region/></a>',
+            r"a\.xml is damaged or no XML \(it has a DOCTYPE\): download it again",
+        ),
+        (
             '<?xml version="1.0" encoding="x-none"?><A/>',
             r"a\.xml is damaged or no XML \(unknown en",
         ),
@@ -161,7 +197,7 @@ def test_outlines_of_all_layers_are_read(tmp_path):
 def test_files_that_are_no_annotations(tmp_path, text, message):
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(UserError, match=message):
-        read_outlines(tmp_path / "a.xml")
+        read_regions(tmp_path / "a.xml")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +215,7 @@ def test_vertices_without_numbers(tmp_path, vertex, message):
     remedy = r": correct it or remove the region"
     start = r"a\.xml: region 2 has a vertex without a number as X or Y "
     with pytest.raises(UserError, match=start + message + remedy):
-        read_outlines(tmp_path / "a.xml")
+        read_regions(tmp_path / "a.xml")
 
 
 def test_a_vertex_without_y(tmp_path):
@@ -187,7 +223,7 @@ def test_a_vertex_without_y(tmp_path):
     text = (tmp_path / "a.xml").read_text()
     (tmp_path / "a.xml").write_text(text.replace('Y="6"', "", 1))
     with pytest.raises(UserError, match=r"region 1 has a vertex without a number .*\('Y'\): corr"):
-        read_outlines(tmp_path / "a.xml")
+        read_regions(tmp_path / "a.xml")
 
 
 def test_an_image_without_regions_stops_before_anything_is_written(tmp_path):

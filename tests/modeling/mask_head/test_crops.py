@@ -1,5 +1,7 @@
 """Refining in crops: sizes and places, the same numbers as at full frame, enlarged at need."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -177,7 +179,8 @@ def bgmr() -> BGMR:
 @torch.no_grad()
 def test_a_crop_equals_the_full_frame_within_its_halo(bgmr: BGMR):
     """The published halo of 24 px covers what reaches a pixel, at frame edges, too."""
-    given = random_maps(1, 1)
+    bgmr = copy.deepcopy(bgmr).double()
+    given = {name: each.double() for name, each in random_maps(1, 1).items()}
     for box in [
         (56, 40, 72, 56),
         (0, 0, 16, 16),
@@ -191,7 +194,7 @@ def test_a_crop_equals_the_full_frame_within_its_halo(bgmr: BGMR):
                 prompt_image=torch.tensor([0]),
                 boxes=boxes(box),
                 sizes=CropSizes(sides, FRAME, halo=24),
-                enlarge=False,
+                one_size=True,
                 **given,
             )
             for sides in ([68], [])
@@ -201,7 +204,7 @@ def test_a_crop_equals_the_full_frame_within_its_halo(bgmr: BGMR):
             assert in_crop.shape == (1, *FRAME)
             assert (in_crop == OUTSIDE_LOGIT).any()
             torch.testing.assert_close(
-                in_crop[:, y0:y1, x0:x1], in_frame[:, y0:y1, x0:x1], atol=1e-6, rtol=1e-5
+                in_crop[:, y0:y1, x0:x1], in_frame[:, y0:y1, x0:x1], atol=1e-12, rtol=1e-12
             )
 
 
@@ -215,7 +218,7 @@ def test_without_crops_it_is_bgmr_itself(bgmr: BGMR):
         prompt_image=image,
         boxes=boxes(*[(0, 0, 4, 4)] * 3),
         sizes=CropSizes([], FRAME, halo=24),
-        enlarge=True,
+        one_size=False,
         **given,
     )
     for ours, theirs in zip(actual, expected, strict=True):
@@ -223,33 +226,40 @@ def test_without_crops_it_is_bgmr_itself(bgmr: BGMR):
 
 
 def test_each_nucleus_is_cut_from_its_own_maps_and_laid_back():
-    """Nuclei of two images and two sizes, in mixed order."""
+    """Nuclei of two images in mixed order, each in its own size and all in one."""
     given = random_maps(2, 4)
+    given["detail"].abs_().neg_()  # masks without a pixel, which reach no edge
     image = torch.tensor([1, 0, 1, 0])
-    passing = Passing()
-    refined, boundary = refine_in_crops(
-        passing,
-        prompt_image=image,
-        boxes=boxes((60, 40, 76, 56), (100, 70, 128, 96), (0, 0, 40, 40), (30, 30, 38, 38)),
-        sizes=CropSizes([32, 48], FRAME, halo=4),
-        enlarge=False,
-        **given,
-    )
-    assert passing.crops == [(2, 32, 32), (2, 48, 48)]
-    crops = [(52, 32, 32), (80, 48, 48), (0, 0, 48), (16, 16, 32)]  # x0, y0, side
-    for nucleus, (x, y, side) in enumerate(crops):
-        rows, columns = slice(y, y + side), slice(x, x + side)
-        detail = given["detail"][image[nucleus], 0]
-        features = given["mask_features"][nucleus, 0] + given["deep_features"][image[nucleus], 0]
-        features = features.repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
-        for actual, expected in ((refined, detail), (boundary, features)):
-            laid = torch.full(FRAME, OUTSIDE_LOGIT)
-            laid[rows, columns] = expected[rows, columns]
-            assert torch.equal(actual[nucleus], laid)
+    own_sizes = [(52, 32, 32), (80, 48, 48), (0, 0, 48), (16, 16, 32)]  # x0, y0, side
+    one_size = [(44, 24, 48), (80, 48, 48), (0, 0, 48), (8, 8, 48)]
+    for of_sizes, crops, calls in [
+        (False, own_sizes, [(2, 32, 32), (2, 48, 48)]),
+        (True, one_size, [(4, 48, 48)]),
+    ]:
+        passing = Passing()
+        refined, boundary = refine_in_crops(
+            passing,
+            prompt_image=image,
+            boxes=boxes((60, 40, 76, 56), (100, 70, 128, 96), (0, 0, 40, 40), (30, 30, 38, 38)),
+            sizes=CropSizes([32, 48], FRAME, halo=4),
+            one_size=of_sizes,
+            **given,
+        )
+        assert passing.crops == calls
+        for nucleus, (x, y, side) in enumerate(crops):
+            rows, columns = slice(y, y + side), slice(x, x + side)
+            detail = given["detail"][image[nucleus], 0]
+            features = given["mask_features"][nucleus, 0]
+            features = features + given["deep_features"][image[nucleus], 0]
+            features = features.repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
+            for actual, expected in ((refined, detail), (boundary, features)):
+                laid = torch.full(FRAME, OUTSIDE_LOGIT)
+                laid[rows, columns] = expected[rows, columns]
+                assert torch.equal(actual[nucleus], laid)
 
 
 def refine_masks(
-    masks: list[Tensor], around: list[tuple[int, int, int, int]], *, enlarge: bool = True
+    masks: list[Tensor], around: list[tuple[int, int, int, int]], *, one_size: bool = False
 ) -> tuple[Tensor, list[tuple[int, int, int]]]:
     """Refine nuclei whose refined masks would be `masks`, in crops of 32 and 64 px.
 
@@ -264,7 +274,7 @@ def refine_masks(
         prompt_image=torch.arange(len(masks)),
         boxes=boxes(*around),
         sizes=CropSizes([32, 64], FRAME, halo=4),
-        enlarge=enlarge,
+        one_size=one_size,
         **given,
     )
     return refined > 0, passing.crops
@@ -291,7 +301,7 @@ def test_a_mask_that_reaches_the_edge_gets_a_larger_crop():
         refined, seen = refine_masks([mask], [box])
         assert seen == crops
         assert torch.equal(refined[0], mask)
-        cut, seen = refine_masks([mask], [box], enlarge=False)
+        cut, seen = refine_masks([mask], [box], one_size=True)
         assert seen == crops[:1]
         assert torch.equal(cut[0], mask & rectangle(44, 32, 76, 64))
 
@@ -329,7 +339,7 @@ def test_gradients_reach_all_maps_through_the_crops():
         prompt_image=torch.tensor([0, 0]),
         boxes=boxes((10, 10, 20, 20), (60, 60, 90, 90)),
         sizes=CropSizes([32, 48], FRAME, halo=4),
-        enlarge=False,
+        one_size=True,
         **given,
     )
     (refined.sigmoid().sum() + boundary.sigmoid().sum()).backward()
@@ -337,3 +347,29 @@ def test_gradients_reach_all_maps_through_the_crops():
     assert all(
         each.grad is not None for name, each in bgmr.named_parameters() if "mcbe" not in name
     )
+
+
+def test_statistics_are_of_all_crops_of_a_step_at_once():
+    """Nuclei of three sizes: batch norm's averages move once, as by one call over all crops."""
+    bgmr, given = BGMR(), random_maps(2, 3)
+    of_one_call = copy.deepcopy(bgmr)
+    image = torch.tensor([0, 1, 1])
+    around = boxes((10, 10, 20, 20), (60, 60, 90, 90), (50, 40, 94, 84))
+    sizes = CropSizes([32, 48, 64], FRAME, halo=4)
+    assert sizes.smallest_fitting(around).tolist() == [0, 1, 2]
+    refine_in_crops(bgmr, prompt_image=image, boxes=around, sizes=sizes, one_size=True, **given)
+    first = [(0, 0), (40, 32), (40, 28)]  # x0, y0
+    crops = [
+        (
+            given["detail"][i, :, y : y + 64, x : x + 64],
+            given["mask_features"][nucleus, :, y // 4 : y // 4 + 16, x // 4 : x // 4 + 16],
+            given["deep_features"][i, :, y // 4 : y // 4 + 16, x // 4 : x // 4 + 16],
+        )
+        for nucleus, (i, (x, y)) in enumerate(zip(image.tolist(), first, strict=True))
+    ]
+    of_one_call(*(torch.stack(each) for each in zip(*crops, strict=True)))
+    expected = dict(of_one_call.named_buffers())
+    for name, buffer in bgmr.named_buffers():
+        assert torch.equal(buffer, expected[name]), name
+        if name.endswith("num_batches_tracked") and "mcbe" not in name:
+            assert buffer == 1, name

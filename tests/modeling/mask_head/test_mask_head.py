@@ -61,6 +61,37 @@ def by_sam(head: PointPromptedMaskHead, maps: ImageMaps, prompts: torch.Tensor, 
 
 
 @torch.no_grad()
+def test_negative_points_are_sams(head: PointPromptedMaskHead):
+    """Labels 0 and, where there are too few, -1, whatever stands in their place."""
+    encoder, maps = head.prompt_encoder, random_maps(1, 4, 4)
+    points = torch.rand(2, 3, 2) * 63
+    labels = torch.tensor([[1, 0, 0], [1, 0, -1]])
+    seen = []
+    hook = encoder.register_forward_hook(lambda module, args, output: seen.append(output))
+    given = points.clone()
+    given[1, 2] = torch.nan
+    image = torch.tensor([0, 0])
+    decoded = head.decode(maps, given, image)
+    expected, _ = encoder((points, labels), boxes=None, masks=None)
+    hook.remove()
+    assert torch.equal(seen[0][0], expected)
+    assert expected.shape == (2, 4, 256)
+    assert decoded.logits.isfinite().all()
+    logits, pred_iou = head.mask_decoder(
+        image_embeddings=maps.embeddings,
+        image_pe=encoder.get_dense_pe(),
+        sparse_prompt_embeddings=expected,
+        dense_prompt_embeddings=seen[0][1],
+        multimask_output=False,
+    )
+    torch.testing.assert_close(decoded.logits, logits[:, 0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decoded.pred_iou, pred_iou[:, 0], atol=1e-5, rtol=1e-5)
+    alone = head.decode(maps, points[:, 0], image).logits
+    assert not torch.allclose(decoded.logits, alone, atol=1e-3)
+    assert torch.equal(head.decode(maps, points[:, :1], image).logits, alone)
+
+
+@torch.no_grad()
 def test_logits_are_the_features_weighted_by_the_first_mask_token(head: PointPromptedMaskHead):
     decoder, seen = head.mask_decoder, {}
     hooks = [
@@ -126,6 +157,7 @@ def test_values_that_an_argument_does_not_take_are_refused():
         ({"final_mask": "best"}, r"^final_mask is 'best': choose one of \('refined', 'initial'\)$"),
         ({"crop_sizes": (64, 30)}, r"^crop_sizes is \[64, 30\]: give positive multiples of 4 px$"),
         ({"crop_sizes": (0,)}, r"^crop_sizes is \[0\]: give positive multiples of 4 px$"),
+        ({"train_crop_sizes": (6,)}, r"^train_crop_sizes is \[6\]: give positive multiples of"),
     ]:
         with pytest.raises(UserError, match=message):
             tiny_head(**options)

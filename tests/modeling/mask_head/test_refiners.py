@@ -31,8 +31,8 @@ def test_all_give_logits_at_full_size_and_in_crops():
         refiner = build().eval()
         options = {
             "prompt_image": torch.tensor([1, 0, 1]),
-            "boxes": torch.tensor([[30, 26, 38, 34], [40, 20, 60, 40], [0, 0, 10, 8]]),
-            "enlarge": False,
+            "boxes": torch.tensor([[30, 26, 38, 34], [40, 20, 48, 28], [0, 0, 10, 8]]),
+            "one_size": True,
             **random_maps(refiner),
         }
         full, crops = (

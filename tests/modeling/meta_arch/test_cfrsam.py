@@ -20,6 +20,7 @@ from tiny_segmenter import (
 from torch import nn
 
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead
 from cfrsam_d2.modeling.mask_head.fusions import FUSIONS, Concatenation
 from cfrsam_d2.modeling.mask_head.refiners import MLP, REFINERS
 from cfrsam_d2.modeling.meta_arch import CFRSAM
@@ -47,8 +48,12 @@ def nuclei_of(model: CFRSAM, *inputs: dict) -> list[Instances]:
 
 
 def test_training_gives_all_losses_and_reaches_all_that_trains():
-    """At full frame and in crops."""
-    for options in ({}, {"crop_sizes": (32,), "crop_halo": 8}):
+    """At full frame and in crops, kept activations and not."""
+    for options in (
+        {},
+        {"train_crop_sizes": (32,), "crop_halo": 8},
+        {"checkpoint_activations": True},
+    ):
         model = tiny_cfrsam(mask_head=tiny_head(**options)).train()
         losses = model(batch(((64, 64), [(8, 8), (32, 32)]), ((64, 64), [(10, 34)])))
         assert list(losses) == model.mask_head.loss_names
@@ -90,7 +95,7 @@ def test_a_training_step_changes_only_what_trains():
 
 def test_a_batch_without_prompts_is_skipped():
     """Momentum and weight decay included: the optimizer finds nothing to do."""
-    model = tiny_cfrsam(GivenPoints([(20.0, 20.0)], [])).train()
+    model = tiny_cfrsam().train()
     parameters = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=1e-2, weight_decay=0.1)
     sum(model(batch(((64, 64), [(18, 18)]))).values()).backward()
@@ -98,9 +103,10 @@ def test_a_batch_without_prompts_is_skipped():
     optimizer.zero_grad()
     before = copy.deepcopy(model.state_dict())
     no_nuclei = [((64, 64), []), ((64, 64), [])]
-    nucleus_without_point = [((64, 64), [(50, 50)])]
-    for images in (no_nuclei, nucleus_without_point):
-        losses = model(batch(*images))
+    without_prompt = batch(((64, 64), [(50, 50)]))
+    without_prompt[0]["instances"].proposal_prompts[:] = torch.nan
+    for images in (batch(*no_nuclei), without_prompt):
+        losses = model(images)
         assert list(losses) == model.mask_head.loss_names
         assert all(loss == 0 for loss in losses.values())
         sum(losses.values()).backward()
@@ -143,17 +149,19 @@ def test_images_of_different_sizes_train():
 
 def test_training_prompts_keep_to_their_images():
     """Points of a padded batch, one image's index each, and the masks of their own nuclei."""
-    learner = GivenPoints(
-        [(12.0, 12.0), (13.0, 12.0), (40.0, 50.0), (60.0, 5.0)], [], [(10.0, 30.0), (70.0, 8.0)]
-    )
-    model = tiny_cfrsam(learner).train()
+    nowhere = (torch.nan, torch.nan)
     inputs = batch(
         ((64, 64), [(36, 46), (8, 8), (20, 50)]), ((64, 64), [(8, 8)]), ((40, 90), [(66, 4)])
     )
-    proposals = model.propose([model.normalize(each["image"]) for each in inputs])
-    points, prompt_image, masks = model.draw_training_prompts(
-        proposals, [each["instances"] for each in inputs], (64, 96)
-    )
+    gt_instances = [each["instances"] for each in inputs]
+    for gt, prompts in zip(
+        gt_instances,
+        ([(40.0, 50.0), (12.0, 12.0), nowhere], [nowhere], [(70.0, 8.0)]),
+        strict=True,
+    ):
+        gt.proposal_prompts = torch.tensor(prompts)
+    model = tiny_cfrsam().train()
+    points, prompt_image, masks = model.draw_training_prompts(gt_instances, (64, 96))
     assert masks.shape == (3, 64, 96)
     found = {
         (image, *point): (*mask.nonzero()[0].flip(0).tolist(), int(mask.sum()))
@@ -170,8 +178,7 @@ def test_at_most_so_many_nuclei_per_image():
     model = tiny_cfrsam(train_prompts=centroid_prompts, max_train_nuclei=2).train()
     size = (64, 64)
     gt = [squares(size, [(0, 0), (20, 0), (40, 0)]), squares(size, [(4, 4)])]
-    none = Instances(size, proposal_points=torch.zeros(0, 2))
-    points, prompt_image, _ = model.draw_training_prompts([none] * 3, [*gt, gt[0]], size)
+    points, prompt_image, _ = model.draw_training_prompts([*gt, gt[0]], size)
     assert prompt_image.tolist() == [0, 0, 1, 2, 2]
     assert points[2].tolist() == [7.5, 7.5]
 
@@ -301,11 +308,13 @@ def test_an_image_without_proposals_beside_one_with_some():
 def test_every_config_key_reaches_the_model(cfg: CfgNode):
     node = cfg.MODEL.CFRSAM
     node.MAX_TRAIN_NUCLEI, node.NMS_THRESH, node.TRAIN_PROMPTS = 7, 0.3, "random"
+    node.NEGATIVE_PROMPTS = 2
     window = cfg.MODEL.SLIDING_WINDOW
     window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH = 128, 16, 5, 3
     cfg.TEST.AUG.ENABLED = True
     head = cfg.MODEL.MASK_HEAD
     head.FOCAL_WEIGHT, head.BOUNDARY_WEIGHT, head.CROP_SIZES = 2.0, 3.0, [64, 32]
+    head.TRAIN_CROP_SIZES = [96, 80]
     head.CROP_HALO, head.PROMPTS_PER_CHUNK, head.FINAL_MASK = 8, 5, "initial"
     head.FUSION, head.REFINEMENT = "concatenate", "MLP"
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [10.0, 20.0, 30.0], [1.0, 2.0, 4.0]
@@ -317,6 +326,8 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     assert model.test_time_augmentation
     assert (model.mask_head.focal_weight, model.mask_head.boundary_weight) == (2.0, 3.0)
     assert model.mask_head.crop_sizes == [32, 64]
+    assert model.mask_head.train_crop_sizes == [80, 96]
+    assert model.negative_prompts == 2
     assert (model.mask_head.crop_halo, model.mask_head.prompts_per_chunk) == (8, 5)
     assert model.mask_head.final_mask == "initial"
     assert isinstance(model.mask_head.fusion, Concatenation)
@@ -324,6 +335,55 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     normalised = model.normalize(torch.full((3, 4, 5), 34, dtype=torch.uint8))
     assert normalised[:, 0, 0].tolist() == [24, 7, 1]
     assert not any("pixel" in name for name in model.state_dict())
+
+
+def test_activations_are_kept_unless_a_key_says_otherwise(cfg: CfgNode):
+    for cfg.MODEL.MASK_HEAD.CHECKPOINT_ACTIVATIONS in (False, True):
+        head = PointPromptedMaskHead(cfg)
+        assert head.bgmr.checkpoint_activations == cfg.MODEL.MASK_HEAD.CHECKPOINT_ACTIVATIONS
+
+
+def test_crops_of_training_are_not_those_of_inference():
+    """All of a step in the smallest size that holds its largest nucleus, each in its own later."""
+    head = tiny_head(crop_sizes=(24, 32), train_crop_sizes=(40, 48), crop_halo=4)
+    model = tiny_cfrsam(GivenPoints([(12.0, 12.0), (40.0, 40.0)]), head)
+    seen = []
+    head.bgmr.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
+    nuclei = squares((64, 64), [(9, 9), (37, 37)], side=6)
+    nuclei.gt_masks.tensor[1, 22:58, 22:58] = True
+    inputs = [{"image": random_image(64, 64), "instances": nuclei}]
+    model.train()(inputs)
+    assert seen == [(2, 32, 48, 48)]
+    nuclei_of(model.eval(), inputs[0])
+    assert seen[1][2:] in [(24, 24), (32, 32), (64, 64)]
+
+
+def test_negative_prompts_are_the_nearest_points_of_an_image(cfg: CfgNode):
+    """In training and in inference, where prompts are decoded in chunks."""
+    points = [(12.0, 12.0), (18.0, 12.0), (40.0, 40.0)]
+    model = tiny_cfrsam(GivenPoints(points), tiny_head(prompts_per_chunk=1), negative_prompts=1)
+    seen = []
+    model.mask_head.prompt_encoder.register_forward_hook(
+        lambda module, args, output: seen.append(args[0])
+    )
+    inputs = {"image": random_image(64, 64)}
+    nuclei = squares((64, 64), [(9, 9), (16, 9), (38, 38)], side=6)
+    nuclei.proposal_prompts = torch.tensor(points)
+    model.train()([{**inputs, "instances": nuclei}])
+    nuclei_of(model.eval(), inputs)
+    expected = [[points[0], points[1]], [points[1], points[0]], [points[2], points[1]]]
+    expected = torch.tensor(expected).tolist()
+    (in_training, labels), *in_inference = seen
+    assert sorted(in_training.tolist()) == expected
+    assert [each.tolist() for each, _ in in_inference] == [[each] for each in expected]
+    assert labels.tolist() == [[1, 0]] * 3
+
+
+def test_boxes_have_no_negative_prompts(cfg: CfgNode):
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
+    cfg.MODEL.CFRSAM.NEGATIVE_PROMPTS = 1
+    with pytest.raises(UserError, match=r"^MODEL.CFRSAM.NEGATIVE_PROMPTS is 1, but boxes prompt"):
+        build_model(cfg)
 
 
 def test_names_that_a_key_does_not_know_are_refused(cfg: CfgNode):
@@ -355,19 +415,24 @@ def test_built_from_a_config_it_trains_and_predicts_with_its_own_learner(cfg: Cf
 
 def test_boxes_train_and_predict(cfg: CfgNode):
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
-    for cfg.MODEL.CFRSAM.TRAIN_PROMPTS in ("learner", "centroid"):
+    for cfg.MODEL.CFRSAM.TRAIN_PROMPTS, boxes in [
+        ("learner", [[4, 4, 19, 19], [26, 36, 41, 51]]),
+        ("centroid", [[8, 8, 15, 15], [30, 40, 37, 47]]),
+    ]:
         model = build_model(cfg)
         seen = []
         model.mask_head.prompt_encoder.register_forward_hook(
             lambda module, args, kwargs, output, seen=seen: seen.append(kwargs), with_kwargs=True
         )
-        losses = model(batch(((64, 64), [(8, 8), (30, 40)]), ((64, 80), [])))
+        inputs = batch(((64, 64), [(8, 8), (30, 40)]), ((64, 80), []))
+        for each in inputs:  # twice as wide as the nuclei
+            corners = each["instances"].gt_boxes.tensor.float()
+            each["instances"].proposal_prompts = corners + torch.tensor([-4.0, -4.0, 3.0, 3.0])
+        losses = model(inputs)
         assert all(loss.isfinite() for loss in losses.values())
-        if cfg.MODEL.CFRSAM.TRAIN_PROMPTS == "centroid":
-            (prompts,) = seen
-            assert prompts["points"] is None
-            boxes = sorted(prompts["boxes"].tolist())
-            assert boxes == [[8, 8, 15, 15], [30, 40, 37, 47]]
+        (prompts,) = seen
+        assert prompts["points"] is None
+        assert sorted(prompts["boxes"].tolist()) == boxes
         (found,) = nuclei_of(model.eval(), {"image": random_image(64, 80)})
         assert found.pred_masks.image_size == (64, 80)
         assert seen[-1]["points"] is None

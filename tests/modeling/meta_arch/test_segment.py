@@ -257,7 +257,7 @@ def assert_same(ours: Instances, theirs: Instances) -> None:
 
 def model_of_small_windows(learner: nn.Module | None = None) -> CFRSAM:
     """Whose masks are the decoder's: untrained, refinement gives no pixel or all."""
-    window = SlidingWindow(64, 24, edge_tolerance=0, batch=4)
+    window = SlidingWindow(64, 24, edge_tolerance=-1, batch=4)  # nothing is cut off
     head = tiny_head(final_mask="initial")
     return tiny_cfrsam(learner, head, nms_thresh=1.0, sliding_window=window).eval()
 

@@ -63,6 +63,16 @@ def test_prompts_move_with_the_image():
         assert torch.equal(box, box_prompts(mask_boxes(turned[1:])).float())
 
 
+def test_points_keep_their_negative_ones():
+    points = torch.rand(3, 2) * 20
+    negatives = torch.tensor([[[5.0, 9.0], [torch.nan, torch.nan]]]).expand(3, 2, 2)
+    for view in VIEWS:
+        turned = view.of_prompts(torch.cat([points[:, None], negatives], dim=1), 20, 30)
+        assert torch.equal(turned[:, 0], view.of_prompts(points, 20, 30))
+        assert torch.equal(turned[:, 1], view.of_prompts(negatives[:, 0], 20, 30))
+        assert turned[:, 2].isnan().all()
+
+
 def test_a_network_without_orientation_gives_the_same_masks():
     """In a rectangular image of three windows, and a smaller one."""
     labels = torch.zeros(96, 200), torch.zeros(64, 50)

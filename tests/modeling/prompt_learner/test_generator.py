@@ -100,18 +100,6 @@ def test_images_without_nuclei_train():
         assert all(parameter.grad is not None for parameter in generator.parameters())
 
 
-def test_padding_of_a_smaller_image_is_background(monkeypatch: pytest.MonkeyPatch):
-    seen = {}
-    monkeypatch.setattr(
-        "cfrsam_d2.modeling.prompt_learner.generator.mask_loss",
-        lambda logits, masks: seen.setdefault("masks", masks).sum(),
-    )
-    gt = [nuclei((40, 64), [[63.0, 39.0]]), nuclei((33, 35), [[34.0, 32.0], [0.0, 1.0]])]
-    tiny().train()(images_of((40, 64), (33, 35)), None, gt)
-    assert seen["masks"].shape == (2, 40, 64)
-    assert seen["masks"].nonzero().tolist() == [[0, 39, 63], [1, 1, 0], [1, 32, 34]]
-
-
 def test_any_size_trains_and_predicts():
     for anchor_stride in (8, 16):
         generator = tiny(anchor_stride=anchor_stride, num_levels=4)

@@ -85,15 +85,6 @@ def test_selection_moves_points_into_the_image_before_suppression():
     assert result.proposal_points.tolist() == [[0, 19], [29, 0]]
 
 
-def test_selection_on_the_mask_looks_at_the_nearest_pixel():
-    mask_logits = torch.full((32, 32), -1.0)  # padded: larger than the image
-    mask_logits[5, 6] = 1.0
-    points = [[5.6, 5.4], [6.6, 5.0], [6.0, 15.0]]
-    result = select(points, [[0.9, 0.1]] * 3, mask_logits, radius=0.1, on_mask=True)
-    assert result.proposal_points.tolist() == [pytest.approx([5.6, 5.4])]
-    assert len(select(points, [[0.9, 0.1]] * 3, mask_logits, radius=0.1)) == 3
-
-
 def test_selection_of_nothing_has_all_fields():
     result = select([[5.0, 5.0]], [[0.2, 0.8]])
     assert len(result) == 0

@@ -1,5 +1,6 @@
 """The classes of the user's own data: a YAML file of ids and names."""
 
+import reprlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,8 @@ class ClassNames:
                 f"{nucleus} has no class: give it one of those in {self.file} ({listed})"
             )
         raise UserError(
-            f"{nucleus} is of class {wanted!r}, which {self.file} does not have ({listed}): "
-            "add it there, or correct the label"
+            f"{nucleus} is of class {reprlib.repr(wanted)}, which {self.file} does not have "
+            f"({listed}): add it there, or correct the label"
         )
 
 
@@ -63,21 +64,28 @@ def read_classes(file: Path) -> ClassNames:
         UserError: it is missing or is not such a YAML, or an id stands there twice.
     """
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        data = yaml.load(file.read_bytes(), Loader=_StrictLoader)
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}): {_EXAMPLE} there") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is no YAML ({' '.join(str(error).split())}): {_EXAMPLE}") from None
     classes = data.get("classes") if isinstance(data, dict) else None
     if not isinstance(classes, dict) or not classes:
         raise UserError(f"{file} has no `classes` with ids and names: {_EXAMPLE}")
     for class_id, name in classes.items():
-        if type(class_id) is not int or class_id < 1 or not isinstance(name, str) or not name:
+        is_id = type(class_id) is int and 0 < class_id < 2**53
+        if not is_id or not isinstance(name, str) or not name or not name.isprintable():
+            shown = f"{_shown(class_id)}: {_shown(name)}"
             raise UserError(
-                f"{file} has the class {class_id!r}: {name!r}: let ids be whole numbers from 1 on, "
-                "and names text"
+                f"{file} has the class {shown}: let ids be whole numbers from 1 on, and names text"
             )
     return ClassNames(file, dict(sorted(classes.items())))
+
+
+def _shown(value: Any) -> str:
+    """A value, shortened: aliases of YAML repeat, and whole numbers may have any length."""
+    is_long = type(value) is int and abs(value) >= 2**53
+    return "a huge number" if is_long else reprlib.repr(value)
 
 
 class _StrictLoader(yaml.SafeLoader):

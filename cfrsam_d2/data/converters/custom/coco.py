@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from ....errors import UserError
@@ -17,7 +17,7 @@ from .labelled_image import LabelledImage
 def coco_images(
     json_file: Path,
     image_root: Path,
-    magnification: float,
+    magnification: float | None,
     classes: ClassNames,
     changes: Counter[str],
 ) -> list[LabelledImage]:
@@ -26,7 +26,7 @@ def coco_images(
     Args:
         json_file: read as `load_nucleus_json` does.
         image_root: the folder that `file_name` is relative to.
-        magnification: of images that do not state theirs.
+        magnification: of images that do not state theirs; None: what their files do.
         classes: to whose names the names in `categories` belong.
         changes: gets what is left out, with counts.
 
@@ -47,12 +47,12 @@ def coco_images(
     return [
         LabelledImage(
             Path(record["file_name"]),
-            PurePath(image["file_name"]),
-            partial(_nuclei, record, names, classes, json_file),
+            Path(record["file_name"]).relative_to(image_root),
+            partial(_nuclei, record, names, classes, json_file, changes),
             record["tissue"],
             record["magnification"],
         )
-        for image, record in zip(data["images"], records, strict=True)
+        for record in records
     ]
 
 
@@ -61,6 +61,7 @@ def _nuclei(
     names: list[str],
     classes: ClassNames,
     json_file: Path,
+    changes: Counter[str],
     size: tuple[int, int],
 ) -> Iterator[tuple[BoxMask, int]]:
     if size != (record["height"], record["width"]):
@@ -69,6 +70,12 @@ def _nuclei(
             f"{record['width']}×{record['height']}: put back the image that was annotated"
         )
     nucleus = f"{json_file}: a nucleus of {record['file_name']}"
+    seen: set[tuple[int, str]] = set()
     for annotation in record["annotations"]:
         class_index = classes.index(names[annotation["category_id"]], nucleus)
+        outline = class_index, annotation["segmentation"]["counts"]
+        if outline in seen:
+            changes["outlines left out: they repeat another"] += 1
+            continue
+        seen.add(outline)
         yield decode_mask(annotation["segmentation"]), class_index

@@ -12,7 +12,8 @@ from ....files import folder_lock, replaced_folder
 from ...coco import DEFAULT_TISSUE
 from ...image import read_rgb
 from ...image_files import InputImage, find_images
-from ...magnification import check_magnification
+from ...magnification import DEFAULT_MAGNIFICATION, check_magnification
+from ...pixel_size import FileMagnifications
 from ..dataset_writer import JSON_NAME, NucleusJsonWriter
 from .classes import ClassNames, read_classes
 from .coco import coco_images
@@ -23,7 +24,7 @@ from .labelled_image import LabelledImage
 
 
 def convert_custom(
-    images: Path, labels: Path, classes_file: Path, output: Path, magnification: float
+    images: Path, labels: Path, classes_file: Path, output: Path, magnification: float | None
 ) -> str:
     """Write the images and their nuclei; what was there before is replaced at the end.
 
@@ -33,7 +34,8 @@ def convert_custom(
             a COCO JSON, or a folder of one.
         classes_file: see `read_classes`.
         output: the folder that gets `nuclei.json` and `images/`.
-        magnification: of the images, unless a COCO JSON states theirs.
+        magnification: of the images, unless a COCO JSON states theirs; None: what their files
+            state, else 40.
 
     Returns:
         What was written, and what was left out or cut and why, as text.
@@ -42,7 +44,8 @@ def convert_custom(
         UserError: images and labels do not belong together, a file is damaged or holds something
             else, a class has no name, or `output` holds other files.
     """
-    check_magnification("--magnification", magnification)
+    if magnification is not None:
+        check_magnification("--magnification", magnification)
     classes = read_classes(classes_file)
     changes: Counter[str] = Counter()
     labelled = _labelled_images(images, labels, output, magnification, classes, changes)
@@ -67,7 +70,7 @@ def _labelled_images(
     images: Path,
     labels: Path,
     output: Path,
-    magnification: float,
+    magnification: float | None,
     classes: ClassNames,
     changes: Counter[str],
 ) -> list[LabelledImage]:
@@ -78,6 +81,7 @@ def _labelled_images(
         if others := {each.path.resolve() for each in found} - {e.path.resolve() for e in listed}:
             changes["images left out: the JSON does not list them"] = len(others)
         return listed
+    of_files, instead = FileMagnifications(), f"--magnification says {magnification}, which counts"
     nuclei_of = geojson_nuclei if form == GEOJSON else label_map_nuclei
     return [
         LabelledImage(
@@ -85,7 +89,7 @@ def _labelled_images(
             image.relative,
             partial(nuclei_of, file, classes=classes, changes=changes),
             DEFAULT_TISSUE,
-            magnification,
+            of_files.choose(str(image.path), magnification, instead) or DEFAULT_MAGNIFICATION,
         )
         for image, file in zip(found, pair_labels(found, labels, files), strict=True)
     ]
@@ -99,9 +103,9 @@ def _find_images(images: Path, labels: Path, output: Path) -> list[InputImage]:
     if out in (label_root, *label_root.parents):
         raise UserError(f"--output {output} holds the labels {labels}: name another folder")
     found = find_images([images], output)
-    if image_root in label_root.parents:
-        return [image for image in found if label_root not in image.path.resolve().parents]
-    return found
+    if label_root in (image_root, *image_root.parents):
+        return found
+    return [image for image in found if label_root not in image.path.resolve().parents]
 
 
 def _check_names(labelled: Sequence[LabelledImage]) -> None:

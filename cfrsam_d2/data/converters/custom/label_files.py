@@ -1,10 +1,10 @@
 """The files of labels: their form, and the image that each of them belongs to."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ....errors import UserError
-from ...image_files import InputImage
+from ...image_files import InputImage, visible_files
 from .label_maps import TYPES_ENDING
 
 COCO = "a COCO JSON"
@@ -13,7 +13,7 @@ LABEL_MAPS = "label maps"
 MAT = ".mat files"
 _FORMS = {
     ".json": COCO,
-    ".geojson": GEOJSON,
+    **dict.fromkeys((".geojson", ".geojsonl", ".ndjson"), GEOJSON),
     ".mat": MAT,
     **dict.fromkeys((".png", ".tif", ".tiff", ".npy"), LABEL_MAPS),
 }
@@ -36,7 +36,7 @@ def find_labels(labels: Path, images: Collection[Path]) -> tuple[str, list[Path]
     if not labels.exists():
         raise UserError(f"{labels} does not exist: let --labels name a folder or a COCO JSON")
     of_form: dict[str, list[Path]] = {}
-    for file in _visible_files(labels) if labels.is_dir() else [labels]:
+    for file in sorted(visible_files(labels)) if labels.is_dir() else [labels]:
         if (form := _FORMS.get(file.suffix.lower())) and file.resolve() not in images:
             of_form.setdefault(form, []).append(file)
     if not of_form or (labels.is_file() and COCO not in of_form):
@@ -90,10 +90,3 @@ def pair_labels(images: Sequence[InputImage], labels: Path, files: Sequence[Path
             "take the labels away"
         )
     return [of_name[image.name] for image in images]
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            yield path

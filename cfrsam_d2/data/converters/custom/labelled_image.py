@@ -27,5 +27,4 @@ class LabelledImage(NamedTuple):
     @property
     def png_name(self) -> str:
         """The name of its copy, of which folders become a part."""
-        parts = self.relative.with_suffix("").parts
-        return "_".join(part for part in parts if part not in (self.relative.anchor, "..")) + ".png"
+        return "_".join(self.relative.with_suffix("").parts) + ".png"

@@ -54,7 +54,6 @@ def _work(local_rank: int, main: Callable, args: tuple, count: int, machine: int
     comm.create_local_process_group(count)
     comm.synchronize()
     main(*args)
-    comm.destroy_process_groups()
 
 
 def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any):
@@ -64,24 +63,6 @@ def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwar
         return model
     kwargs = {"device_ids": [comm.get_local_rank()], **kwargs}
     return nn.parallel.DistributedDataParallel(model, **kwargs)
-
-
-def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
-    """The options that every training script has."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(epilog=epilog, formatter_class=raw)
-    add = parser.add_argument
-    add("--config-file", default="", metavar="FILE", help="path to config file")
-    add("--resume", action="store_true", help="go on from the last checkpoint of the output folder")
-    add("--eval-only", action="store_true", help="perform evaluation only")
-    add("--num-gpus", type=int, default=1, help="number of gpus *per machine*")
-    add("--num-machines", type=int, default=1, help="total number of machines")
-    add("--machine-rank", type=int, default=0, help="the rank of this machine")
-    # A port that is the user's own: processes left over from another run are then noticed.
-    port = 2**15 + 2**14 + hash(os.getuid() if hasattr(os, "getuid") else 1) % 2**14
-    add("--dist-url", default=f"tcp://127.0.0.1:{port}", help="where the processes meet")
-    add("opts", nargs=argparse.REMAINDER, help="config options: PATH.KEY VALUE pairs")
-    return parser
 
 
 def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:

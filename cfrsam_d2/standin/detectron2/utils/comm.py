@@ -1,7 +1,6 @@
 """What processes that train together tell each other; all of it also works in one process."""
 
 import functools
-import gc
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def synchronize() -> None:
 
 
 @functools.cache
-def _cpu_group() -> Any:
+def _get_global_gloo_group() -> Any:
     return dist.new_group(backend="gloo") if dist.get_backend() == "nccl" else dist.group.WORLD
 
 
@@ -51,7 +50,7 @@ def all_gather(data: Any, group: "dist.ProcessGroup | None" = None) -> list[Any]
     """Every process gets the list of what each brings, by rank; anything that pickles."""
     if get_world_size() == 1:
         return [data]
-    group = group or _cpu_group()
+    group = group or _get_global_gloo_group()
     gathered = [None] * dist.get_world_size(group)
     dist.all_gather_object(gathered, data, group=group)
     return gathered
@@ -61,15 +60,3 @@ def gather(data: Any, dst: int = 0, group: "dist.ProcessGroup | None" = None) ->
     """As `all_gather`, for the process `dst`; the others get an empty list."""
     gathered = all_gather(data, group)
     return gathered if get_rank() == dst else []
-
-
-def destroy_process_groups() -> None:
-    """End the threads of all groups, unless somebody else still holds one.
-
-    One that first gets to freeing a tensor after Python's end aborts its process.
-    """
-    global _LOCAL_PROCESS_GROUP
-    _LOCAL_PROCESS_GROUP = None
-    _cpu_group.cache_clear()
-    dist.destroy_process_group()
-    gc.collect()

@@ -129,11 +129,6 @@ NAN = collection(
         ),
         (
             "npy",
-            save("tile.1_types", TILE),
-            "tile.1.npy: nucleus 7 is of class 0, which classe",
-        ),
-        (
-            "npy",
             lambda labels: (labels / "tile.1_types.npy").unlink(),
             "nucleus 7 has no class: give it one of those in classes.yaml (1: tumour, 2: lymphoc",
         ),
@@ -215,7 +210,7 @@ NAN = collection(
         (
             "coco",
             change_coco("images.1.file_name", "tile.1.tif"),
-            "images/tile.1.tif and images/tile.1.tif would both become tile.1.png: rename one",
+            "lists images/tile.1.tif twice, as images 5 and 4: let all its annotations be of one",
         ),
     ],
 )

@@ -207,7 +207,7 @@ def test_of_a_coco_json_its_images_are_taken(
     assert record["magnification"] == 10
     assert len(record["annotations"]) == 1
     assert capsys.readouterr().out.splitlines()[-3:] == [
-        "1 crowd regions left out",
+        "1 crowd regions (of nuclei that count, set `iscrowd` to 0) left out",
         "1 images left out: the JSON does not list them",
         "1 outlines without a pixel left out",
     ]

@@ -1,0 +1,17 @@
+"""What all command lines share: their usage, `--version`, and waiting threads that let others work.
+
+Like `errors`, it imports nothing that takes time: a command line is read before PyTorch is loaded.
+"""
+
+import argparse
+
+from ._version import __version__
+
+
+def build_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose usage is a script's docstring, and which knows `--version`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"cfrsam_d2 {__version__}")
+    return parser

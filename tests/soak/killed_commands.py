@@ -1,0 +1,69 @@
+"""Commands in processes of their own, which end or are killed, and the files that they leave."""
+
+import hashlib
+import os
+import runpy
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "configs" / "quickstart"
+# Processes are forked from one that has imported these: else most kills would meet imports.
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(["cfrsam_d2.apps.train", "cfrsam_d2.apps.predict"])
+
+
+@dataclass(frozen=True)
+class Command:
+    """
+    Attributes:
+        script: below the project's root.
+        arguments: the same each time.
+        output: the folder that it writes to.
+    """
+
+    script: str
+    arguments: Sequence[str]
+    output: Path
+
+    def run(self, kill_after: float | None = None) -> float:
+        """Run it to its end, or kill it after some seconds; how long it took."""
+        start = time.monotonic()
+        log = self.output.with_name(f"{self.output.name}.log")
+        process = FORKS.Process(target=_call, args=(self.script, self.arguments, log))
+        process.start()
+        process.join(kill_after)
+        process.kill()
+        process.join()
+        if kill_after is None:
+            assert process.exitcode == 0, log.read_text()
+        return time.monotonic() - start
+
+    def results(self) -> dict[str, str]:
+        """The digest of each file that it has left, but for those that tell times."""
+        files = (path for path in self.output.rglob("*") if path.is_file())
+        return {
+            str(path.relative_to(self.output)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+            if not self._tells_times(path)
+        }
+
+    def _tells_times(self, path: Path) -> bool:
+        top = path.parent == self.output
+        return top and (path.name in ("log.txt", "metrics.json") or path.name.startswith("events."))
+
+
+def _call(script: str, arguments: Sequence[str], log: Path) -> None:
+    """Run a script as Python does, with one thread, its output into a file."""
+    torch.set_num_threads(1)
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = [script, *arguments]
+    runpy.run_path(str(ROOT / script), run_name="__main__")
