@@ -58,8 +58,8 @@ class Lattice:
     sliding_window: SlidingWindow
 
     def __post_init__(self) -> None:
-        for key, value in (("SLIDE.TILE", self.tile), ("SLIDE.HALO", self.halo)):
-            if value < 0 or value % COARSEST_STRIDE or (value == 0 and value is self.tile):
+        for key, value, least in (("SLIDE.TILE", self.tile, 1), ("SLIDE.HALO", self.halo, 0)):
+            if value < least or value % COARSEST_STRIDE:
                 raise UserError(f"{key} is {value}: give a multiple of {COARSEST_STRIDE} px")
 
     @property
@@ -78,7 +78,7 @@ class Lattice:
         return [Tile(core, self._with_halo(core)) for core in _divided(chunk.box, self.tile)]
 
     def windows(self, chunk: Chunk) -> list[Window]:
-        """The windows that start in a chunk; the last of a row or column before it is moved back."""
+        """The windows that start in a chunk (the last of a row before it is moved back)."""
         x0, y0, x1, y1 = chunk.box
         size, stride = self.sliding_window.size, self.sliding_window.stride
         rows, columns = (

@@ -80,9 +80,7 @@ class PointIndex:
         """
         self.points = points
         self._cell = cell
-        columns, rows = (
-            (points // cell).astype(np.int64).T if len(points) else np.zeros((2, 0), int)
-        )
+        columns, rows = (points // cell).astype(np.int64).reshape(-1, 2).T
         self._columns = int(columns.max(initial=0)) + 1
         keys = rows * self._columns + columns
         self._order = np.argsort(keys, kind="stable")
