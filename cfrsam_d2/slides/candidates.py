@@ -16,7 +16,7 @@ from ..modeling.meta_arch import CFRSAM
 from ..modeling.meta_arch.cfrsam import EncodedWindows
 from ..modeling.postprocessing import keep_greedily
 from ..modeling.sliding_window import Window
-from ..structures.masks import BoxMask, BoxMasks
+from ..structures.masks import BoxMasks
 from .features import hematoxylin
 from .lattice import Box, Chunk
 from .parts import Parts
@@ -130,15 +130,6 @@ def box_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return common / (sum(areas) - common)
 
 
-def masks_of(candidates: pa.Table) -> list[BoxMask]:
-    """The masks of a table by `SCHEMA`."""
-    boxes = zip(*(candidates[name].to_pylist() for name in BOX_COLUMNS), strict=True)
-    return [
-        BoxMask(x0, y0, _unpack(bits, y1 - y0, x1 - x0))
-        for (x0, y0, x1, y1), bits in zip(boxes, candidates["bits"].to_pylist(), strict=True)
-    ]
-
-
 def _as_tensor(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
@@ -160,8 +151,3 @@ def _table(found: Instances, window: Window, pixels: np.ndarray, points: np.ndar
         },
         schema=SCHEMA,
     )
-
-
-def _unpack(bits: bytes, height: int, width: int) -> np.ndarray:
-    pixels = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=height * width)
-    return pixels.reshape(height, width).astype(bool)

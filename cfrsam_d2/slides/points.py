@@ -97,3 +97,7 @@ class PointIndex:
         points = self.points[indices]
         first_pixel, last_pixel = (box.x0, box.y0), (box.x1 - 1, box.y1 - 1)
         return indices[((points >= first_pixel) & (points <= last_pixel)).all(axis=1)]
+
+    def has(self, box: Box) -> bool:
+        """Whether a box holds the pixel of a point."""
+        return len(self.inside(box)) > 0
