@@ -1,0 +1,1 @@
+"""Every nucleus of a slide of any size, in bounded memory."""
