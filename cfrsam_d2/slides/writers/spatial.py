@@ -20,6 +20,7 @@ from .parquet import write_parquet
 
 _RECORD = "zarr.json"  # the file that every SpatialData folder has
 _AREAS = ("bbox", "geometry")
+_COLUMNS = ("class", "class_id", "score")  # of AnnData's obs
 
 
 def write_spatial(
@@ -95,10 +96,10 @@ def _features_table(rows: pd.DataFrame) -> ad.AnnData:
     names = pd.Index([str(each) for each in rows["id"]], dtype=object)
     table = ad.AnnData(
         rows[list(FEATURES)].to_numpy(np.float32),
-        obs=rows[["class", "class_id", "score"]].set_axis(names),
+        obs=pd.DataFrame({name: rows[name].array for name in _COLUMNS}, index=names),
         var=pd.DataFrame(index=pd.Index(FEATURES, dtype=object)),
-        obsm={"spatial": rows[["x", "y"]].to_numpy()},
     )
+    table.obsm["spatial"] = rows[["x", "y"]].to_numpy()
     if not len(rows):
         return TableModel.parse(table)  # it annotates no shapes
     table.obs["id"] = rows["id"].to_numpy()
