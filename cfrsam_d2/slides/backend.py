@@ -78,7 +78,7 @@ def on_background(rgba: np.ndarray, background: Color) -> np.ndarray:
     rgb, opacity = rgba[..., :3], rgba[..., 3:]
     if opacity.min() == 255:
         return np.ascontiguousarray(rgb)
-    mixed = rgb * opacity.astype(np.uint32) + np.uint32(background) * (255 - opacity)
+    mixed = rgb * opacity.astype(np.uint32) + np.array(background, np.uint32) * (255 - opacity)
     return ((mixed + 127) // 255).astype(np.uint8)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +38,7 @@ class TiffBackend:
         self.path = path
         self._file = tifffile.TiffFile(path)
         series = find_series(path, self._file)
-        self._pages: list[Any] = [level.pages[0].aspage() for level in series.levels]
+        self._pages: list[Any] = [_page(level) for level in series.levels]
         for page in self._pages:
             check_colors(path, page)
             check_decodable(path, page)
@@ -71,18 +72,19 @@ class TiffBackend:
     def _decode(self, level: int, row: int, column: int) -> np.ndarray | None:
         """A tile or strip, (h, w, samples); None where the file has left it out."""
         page = self._pages[level]
-        (width, _), (tile_width, tile_height) = self.facts.levels[level].size, self._tile(level)
-        columns = -(-width // tile_width)
-        rows = -(-self.facts.levels[level].size[1] // tile_height)
+        (width, height), _, (tile_width, tile_height), _ = self.facts.levels[level]
+        rows, columns = -(-height // tile_height), -(-width // tile_width)
         planes = page.samplesperpixel if page.planarconfig == 2 else 1
         indices = ((plane * rows + row) * columns + column for plane in range(planes))
         decoded = [_decode_segment(self._file, page, index) for index in indices]
-        if any(plane is None for plane in decoded):
-            return None
-        return np.concatenate(decoded, axis=-1)
+        whole = [plane for plane in decoded if plane is not None]
+        return np.concatenate(whole, axis=-1) if len(whole) == planes else None
 
-    def _tile(self, level: int) -> tuple[int, int]:
-        return self.facts.levels[level].tile
+
+def _page(level: tifffile.TiffPageSeries) -> Any:
+    page = level.pages[0]
+    assert page is not None
+    return page.aspage()
 
 
 def _decode_segment(file: tifffile.TiffFile, page: Any, index: int) -> np.ndarray | None:
@@ -120,7 +122,7 @@ def _facts(path: Path, file: tifffile.TiffFile, pages: list[Any]) -> SlideFacts:
         mpp=tiff_mpp(file, pages[0]),
         objective=objective,
         properties={
-            "reader": f"tifffile {tifffile.__version__}",
+            "reader": f"tifffile {version('tifffile')}",
             "vendor": "ome" if file.is_ome else "tiff",
             "objective": "" if objective is None else f"{objective:g}",
             "quickhash": quickhash(path),

@@ -25,9 +25,7 @@ def find_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     if not slides:
         names = " and ".join(_name(series) for series in file.series) or "nothing"
         raise no_slide(path, names)
-    largest = max(
-        slides, key=lambda series: series.keyframe.imagewidth * series.keyframe.imagelength
-    )
+    largest = max(slides, key=_area)
     if largest.axes not in ("YXS", "SYX"):
         raise no_brightfield(path, f"axes {largest.axes} of {largest.dtype}")
     return largest
@@ -89,6 +87,10 @@ def check_opened(path: Path, size: tuple[int, int]) -> None:
                 check_colors(path, page)
                 check_whole(path, page)
                 return
+
+
+def _area(series: tifffile.TiffPageSeries) -> int:
+    return series.keyframe.imagewidth * series.keyframe.imagelength
 
 
 def _is_associated(series: tifffile.TiffPageSeries) -> bool:

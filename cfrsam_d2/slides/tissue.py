@@ -15,7 +15,7 @@ from ..errors import UserError
 from .reader import SlideReader
 
 TISSUE_MPP = 8.0  # µm per px of a mask
-_MEDIAN = 7  # px of the filter's side
+_MEDIAN = 5  # px of the filter's side
 # Of 255. Below, Otsu's threshold would part the noise of an empty slide; above, pale stroma from
 # dark nuclei where a slide is full of tissue.
 _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD = 20, 50
@@ -131,7 +131,7 @@ def _without_small(mask: np.ndarray, smallest: float) -> np.ndarray:
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     keeps = stats[:, cv2.CC_STAT_AREA] >= smallest
     keeps[0] = False  # what is outside of all
-    return keeps[pieces]
+    return keeps[np.asarray(pieces, np.int64)]
 
 
 def _read_mask(path: Path, reader: SlideReader, size: tuple[int, int]) -> np.ndarray:
@@ -194,6 +194,6 @@ def _paint(
         mask |= one
     if not mask.any():
         raise UserError(
-            f"{path} has no polygon on the slide: draw tissue as areas, in px of its full resolution"
+            f"{path} has no polygon on the slide: draw tissue as areas, in px of full resolution"
         )
     return mask > 0
