@@ -55,7 +55,7 @@ def _by_openslide(path: Path) -> Backend | None:
     try:
         from .openslide_backend import OpenSlideBackend, detected_vendor
     except ModuleNotFoundError as error:
-        if error.name != "openslide":
+        if error.name not in ("openslide", None):  # None: it lacks openslide-bin
             raise
         raise UserError(
             "OpenSlide is not installed: run `pip install 'cfrsam_d2[slides]'`, in a clone "

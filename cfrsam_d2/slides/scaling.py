@@ -1,4 +1,4 @@
-"""A slide at another resolution, tile by tile, with the pixels that it would have scaled whole."""
+"""A slide at another resolution, tile by tile, with the pixels that it has when scaled whole."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,6 +10,8 @@ from PIL import Image
 from .backend import Box, Level
 
 _AS_IS = 0.05  # off the wanted resolution
+# Ratios are whole numbers of 1 / _STEPS: PIL takes boxes in float32, and those are exact in it.
+_STEPS = 1024
 _SUPPORT = 2  # px on either side of a new pixel's centre that PIL's bicubic filter weighs
 
 
@@ -30,10 +32,17 @@ class Grid(NamedTuple):
 
 
 def working_scale(levels: Sequence[Level], wanted: float) -> float:
-    """Level-0 px per px to work at: a level's own if one is within 5 % of `wanted`, else that."""
+    """Level-0 px per px to work at.
+
+    A level's own if one is within 5 % of `wanted`, else that, rounded so that the px of a tile do
+    not depend on where it begins.
+    """
     scales = [level.downsample for level in levels if level.exact]
     nearest = min(scales, key=lambda scale: abs(scale / wanted - 1))
-    return nearest if abs(nearest / wanted - 1) <= _AS_IS else wanted
+    if abs(nearest / wanted - 1) <= _AS_IS:
+        return nearest
+    downsample = levels[choose_grid(levels, wanted).level].downsample
+    return round(wanted / downsample * _STEPS) / _STEPS * downsample
 
 
 def choose_grid(levels: Sequence[Level], scale: float, exact: bool = True) -> Grid:
@@ -57,11 +66,11 @@ def choose_grid(levels: Sequence[Level], scale: float, exact: bool = True) -> Gr
 
 
 def read_grid(read: Callable[[int, Box], np.ndarray], grid: Grid, box: Box) -> np.ndarray:
-    """Read and scale a part, at most 1 grey level from the same part of all scaled at once.
+    """Read and scale a part: the same px as of the slide scaled whole.
 
     Args:
         read: gives a box of a level.
-        grid: to read from.
+        grid: to read from, of `working_scale`; those of others differ by a grey level or two.
         box: in its px.
 
     Returns:

@@ -42,7 +42,7 @@ class TiffBackend:
         for page in self._pages:
             check_colors(path, page)
             check_decodable(path, page)
-            check_whole(path, page)
+            check_whole(path, self._file, page)
             _check_segment(path, page)
         self.facts = _facts(path, self._file, self._pages)
         segment_bytes = max(int(np.prod(page.chunks)) for page in self._pages)

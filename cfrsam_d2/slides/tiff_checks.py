@@ -56,10 +56,15 @@ def check_decodable(path: Path, page: Any) -> None:
         ) from None
 
 
-def check_whole(path: Path, page: Any) -> None:
+def check_whole(path: Path, file: tifffile.TiffFile, page: Any) -> None:
     """
+    Args:
+        path: of the file.
+        file: opened.
+        page: whose pixels are wanted.
+
     Raises:
-        UserError: pixels lie behind the end of the file, or nowhere.
+        UserError: its pixels lie behind the end of the file, or nowhere, or further pages do.
     """
     end = max(map(operator.add, page.dataoffsets, page.databytecounts), default=0)
     size = path.stat().st_size
@@ -68,6 +73,8 @@ def check_whole(path: Path, page: Any) -> None:
             f"{path} is cut off (its pixels reach to byte {end or 'unknown'}, it has {size}): "
             "copy it again"
         )
+    if _names_another_page(file):
+        raise UserError(f"{path} is cut off ({len(file.pages)} pages are left): copy it again")
 
 
 def check_opened(path: Path, size: tuple[int, int]) -> None:
@@ -85,8 +92,15 @@ def check_opened(path: Path, size: tuple[int, int]) -> None:
             page = frame.aspage()
             if (page.imagewidth, page.imagelength) == size:
                 check_colors(path, page)
-                check_whole(path, page)
+                check_whole(path, file, page)
                 return
+
+
+def _names_another_page(file: tifffile.TiffFile) -> bool:
+    """Whether the last page that is there says where one follows, or ends before it says so."""
+    size = file.tiff.offsetsize
+    file.filehandle.seek(file.pages.next_page_offset or 0)
+    return file.filehandle.read(size) != bytes(size)
 
 
 def _area(series: tifffile.TiffPageSeries) -> int:
