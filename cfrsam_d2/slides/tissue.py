@@ -83,10 +83,7 @@ def find_tissue(reader: SlideReader) -> TissueMask:
     stained = _stained(overview)
     slide_mm2 = stained.size * (TISSUE_MPP / 1000) ** 2
     smallest = min(_SMALLEST_PIECE, _SMALLEST_SHARE * slide_mm2) / (TISSUE_MPP / 1000) ** 2
-    pieces = _without_small(stained, smallest)
-    radius = round(_GROWTH / TISSUE_MPP)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return _tissue_mask(reader, cv2.dilate(pieces.astype(np.uint8), disc) > 0)
+    return _tissue_mask(reader, _grown_pieces(stained, smallest))
 
 
 def whole_slide(reader: SlideReader) -> TissueMask:
@@ -126,12 +123,18 @@ def _stained(overview: np.ndarray) -> np.ndarray:
     return saturation > np.clip(otsu, _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD)
 
 
-def _without_small(mask: np.ndarray, smallest: float) -> np.ndarray:
-    """Drop the pieces of fewer px than `smallest`."""
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    keeps = stats[:, cv2.CC_STAT_AREA] >= smallest
+def _grown_pieces(stained: np.ndarray, smallest: float) -> np.ndarray:
+    """Grow pieces, and drop those of fewer stained px than `smallest`.
+
+    What grows together is one piece: a strand that hangs on the tissue by a thread is kept.
+    """
+    radius = round(_GROWTH / TISSUE_MPP)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    count, grown = cv2.connectedComponents(cv2.dilate(stained.astype(np.uint8), disc))
+    pieces = np.asarray(grown, np.int64)
+    keeps = np.bincount(pieces[stained], minlength=count) >= smallest
     keeps[0] = False  # what is outside of all
-    return keeps[np.asarray(pieces, np.int64)]
+    return keeps[pieces]
 
 
 def _read_mask(path: Path, reader: SlideReader, size: tuple[int, int]) -> np.ndarray:

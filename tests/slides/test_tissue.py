@@ -76,6 +76,9 @@ def test_crumbs_are_dropped_but_not_a_small_image() -> None:
     tissue = find_tissue(slide(overview))
     assert not tissue.mask[:150].any()
     assert tissue.mask[200:232, 200:232].all()
+    overview[100:130, 20:60] = PINK
+    overview[110:118, 62:90] = PINK  # hangs on it
+    assert find_tissue(slide(overview)).mask[110:118, 62:90].all()
     assert find_tissue(slide(np.full((8, 8, 3), PINK, np.uint8))).mask.all()
 
 
