@@ -63,7 +63,7 @@ def kept_points(parts: Parts, chunks: Sequence[Chunk], radius: float) -> pa.Tabl
     Returns:
         A table by `SCHEMA`, in the order of the chunks.
     """
-    table = pa.concat_tables([parts.read(chunk) for chunk in chunks])
+    table = pa.concat_tables([SCHEMA.empty_table(), *(parts.read(chunk) for chunk in chunks)])
     points = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
     kept = keep_greedily(table["score"].to_numpy(), pairs_within(points, radius))
     return table.take(np.sort(kept))
