@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from cfrsam_d2.modeling.postprocessing import suppress_within_radius
 from cfrsam_d2.modeling.prompt_learner.points import (
     anchor_grid,
+    foreground_points,
     sample_at_points,
-    select_points,
-    suppress_within_radius,
 )
 
 
@@ -39,14 +39,14 @@ def test_sampling_moves_gradients_into_points():
 
 
 def select(points, probabilities, mask_logits=None, size=(20, 30), radius=3.0, on_mask=False):
-    return select_points(
+    found = foreground_points(
         torch.tensor(points),
         torch.tensor(probabilities).log(),
         torch.zeros(size) if mask_logits is None else mask_logits,
         size,
-        suppression_radius=radius,
         keep_on_mask_only=on_mask,
     )
+    return found[suppress_within_radius(found.proposal_points, found.proposal_scores, radius)]
 
 
 def test_a_kept_point_removes_others_but_a_removed_one_does_not():
