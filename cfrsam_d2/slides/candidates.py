@@ -94,7 +94,7 @@ def kept_candidates(
     """
     columns = ("point", "score", *BOX_COLUMNS)
     tables = [parts.read(chunk, columns) for chunk in chunks]
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables([SCHEMA.empty_table().select(columns), *tables])
     rows = best_of_each_point(table)
     boxes = np.column_stack([table[name].to_numpy()[rows] for name in BOX_COLUMNS])
     pairs = overlapping_boxes(boxes, nms_thresh)

@@ -1,5 +1,6 @@
 """The results of a pass, a Parquet file per chunk: one that exists is complete."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import UserError
-from ..files import written_whole
+from ..files import make_folder, written_whole
 from .lattice import Chunk
+from .steady import PAUSES
 
 
 class Parts:
@@ -20,14 +22,26 @@ class Parts:
             folder: of the parts; made if there is none.
         """
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def missing(self, chunks: Sequence[Chunk]) -> list[Chunk]:
         """The chunks whose part is still to be made."""
         return [chunk for chunk in chunks if not self._path(chunk).is_file()]
 
     def write(self, chunk: Chunk, table: pa.Table) -> None:
-        """Write the part of a chunk."""
+        """Write the part of a chunk; where that fails, again after growing pauses.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        for pause in PAUSES:
+            try:
+                return self._write(chunk, table)
+            except UserError:  # a network may come back, and a disk be emptied
+                time.sleep(pause)
+        return self._write(chunk, table)
+
+    def _write(self, chunk: Chunk, table: pa.Table) -> None:
         with written_whole(self._path(chunk)) as partial:
             pq.write_table(table, partial, compression="zstd")
 

@@ -83,9 +83,15 @@ class SlideReader:
         return self.mpp * self.scale
 
     @property
+    def damaged(self) -> set[BadTile]:
+        """The tiles of the file that were read twice in vain, by any handle: those handles share
+        this set, and do not try its tiles again."""
+        return self._backend.bad_tiles
+
+    @property
     def bad_tiles(self) -> list[Box]:
-        """Where tiles of the file were read twice in vain, by any handle, in slide px."""
-        return sorted({self._in_slide(tile) for tile in tuple(self._backend.bad_tiles)})
+        """Where `damaged` tiles lie, in slide px."""
+        return sorted({self._in_slide(tile) for tile in tuple(self.damaged)})
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
         """(y1 − y0, x1 − x0, 3) uint8 RGB of a box of slide px inside the slide.

@@ -51,6 +51,11 @@ class TissueMask:
         rows = self._cells(y0, y1, self.mask.shape[0])
         return bool(self.mask[rows, columns].any())
 
+    def mm2_in(self, x0: int, y0: int, x1: int, y1: int) -> float:
+        """Area of the tissue in a box of slide px, to a px of the mask."""
+        edges = (slice(round(a / self.cell), round(b / self.cell)) for a, b in ((y0, y1), (x0, x1)))
+        return float(self.mask[tuple(edges)].sum()) * (TISSUE_MPP / 1000) ** 2
+
     def polygons(self) -> Any:
         """A MultiPolygon of shapely along the mask's pixel edges, in level-0 px."""
         import shapely

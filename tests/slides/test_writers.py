@@ -1,5 +1,6 @@
 """The files of a slide: read by the libraries they are for, and of the same bytes each time."""
 
+import errno
 import gzip
 import io
 import json
@@ -24,7 +25,11 @@ from slide_nuclei import CLASSES, COLORS, MPP, NONE, SIZE, chunks
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.slides.geometry import mask_within
 from cfrsam_d2.slides.table import FEATURES, SCHEMA
-from cfrsam_d2.slides.writers.geojson import write_geojson, write_geojson_per_chunk
+from cfrsam_d2.slides.writers.geojson import (
+    write_geojson,
+    write_geojson_per_chunk,
+    write_tissue,
+)
 from cfrsam_d2.slides.writers.label_pyramid import write_label_tiff, write_label_zarr
 from cfrsam_d2.slides.writers.overview import write_overview
 from cfrsam_d2.slides.writers.parquet import write_parquet
@@ -33,7 +38,16 @@ from cfrsam_d2.slides.writers.summary import Run, write_summary
 SCALE = 2.0
 PICTURE = np.full((125, 225, 3), 230, dtype=np.uint8)  # of SIZE at 2 µm/px
 TISSUE = [shapely.box(0, 0, 3000, 2000)]
-RUN = Run({"format": "svs"}, MPP / SCALE, "file", 0.1, {"points": 1.0, "nuclei": 3.0}, 0.02, [])
+RUN = Run(
+    slide={"format": "svs"},
+    mpp=MPP / SCALE,
+    mpp_source="file",
+    tissue_mm2=0.1,
+    seconds={"points": 1.0, "nuclei": 3.0},
+    resumed=False,
+    seconds_waited=0.08,
+    unreadable=[],
+)
 
 
 def labels_of(tables: list[pa.Table], folder: Path) -> Path:
@@ -45,8 +59,7 @@ def write_all(tables: list[pa.Table], folder: Path) -> None:
     folder.mkdir()
     write_parquet(iter(tables), folder / "nuclei.parquet")
     write_geojson(iter(tables), folder / "nuclei.geojson.gz", COLORS)
-    named = ((f"{number:04}", table) for number, table in enumerate(tables))
-    write_geojson_per_chunk(named, folder / "nuclei.geojson", COLORS)
+    write_geojson_per_chunk(iter(tables), folder / "nuclei.geojson", COLORS)
     labels = labels_of(tables, folder / "labels.ome.zarr")
     write_label_tiff(labels, folder / "labels.ome.tiff", MPP)
     place = {"picture": PICTURE, "px_of_level_0": 16, "mpp": 2.0}
@@ -166,11 +179,32 @@ def test_geojson_has_what_qupath_reads(folder: Path, empty: Path) -> None:
 
 def test_geojson_per_chunk_is_the_same_nuclei(folder: Path, empty: Path) -> None:
     files = sorted((folder / "nuclei.geojson").iterdir())
-    assert [file.name for file in files] == ["0000.geojson.gz", "0002.geojson.gz"]
+    assert [file.name for file in files] == ["0000.geojson.gz", "0001.geojson.gz"]
     each = [json.loads(gzip.decompress(file.read_bytes()))["features"] for file in files]
     data = json.loads(gzip.decompress((folder / "nuclei.geojson.gz").read_bytes()))
     assert list(chain.from_iterable(each)) == data["features"]
-    assert list((empty / "nuclei.geojson").iterdir()) == []
+    (none,) = (empty / "nuclei.geojson").iterdir()
+    assert json.loads(gzip.decompress(none.read_bytes()))["features"] == []
+
+
+def test_geojson_counts_from_where_qupath_does(folder: Path, tmp_path: Path) -> None:
+    write_geojson(iter(chunks(SCALE)), tmp_path / "moved.geojson.gz", COLORS, origin=(100, 20))
+    moved, still = (
+        json.loads(gzip.decompress(path.read_bytes()))["features"]
+        for path in (tmp_path / "moved.geojson.gz", folder / "nuclei.geojson.gz")
+    )
+    for one, other in zip(moved, still, strict=True):
+        there, here = (shapely.geometry.shape(each["geometry"]) for each in (one, other))
+        assert shapely.affinity.translate(there, 100, 20).equals(here)
+
+
+def test_tissue_is_an_annotation_of_valid_polygons(tmp_path: Path) -> None:
+    area = shapely.union_all([shapely.box(0, 0, 40, 40), shapely.box(100, 100, 140, 160)])
+    write_tissue(area, tmp_path / "tissue.geojson", (10, 0))
+    features = json.loads((tmp_path / "tissue.geojson").read_bytes())["features"]
+    found = [shapely.geometry.shape(each["geometry"]) for each in features]
+    assert sorted(each.bounds for each in found) == [(-10, 0, 30, 40), (90, 100, 130, 160)]
+    assert {each["properties"]["objectType"] for each in features} == {"annotation"}
 
 
 def test_labels_are_the_nuclei_best_on_top(folder: Path, tmp_path: Path) -> None:
@@ -250,13 +284,13 @@ def test_summary_counts(folder: Path, empty: Path) -> None:
 def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
     def broken():
         yield chunks(SCALE)[0]
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     for write in (
         lambda: write_parquet(broken(), tmp_path / "nuclei.parquet"),
         lambda: write_geojson(broken(), tmp_path / "nuclei.geojson.gz", COLORS),
         lambda: labels_of(broken(), tmp_path / "labels.ome.zarr"),
     ):
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(UserError, match=r"cannot write .*No space"):
             write()
     assert list(tmp_path.iterdir()) == []

@@ -9,20 +9,24 @@ import pyarrow as pa
 import shapely
 
 from ...export.geojson import area_geometry, nucleus_feature
-from ...files import written_whole
+from ...files import replaced_folder, write_json, written_whole
 from ..geometry import polygon_lists
 from ..table import FEATURES
 
 Colors = Sequence[Sequence[int]]  # RGB by class
+_PER_CHUNK = "{:04}.geojson.gz"
 
 
-def write_geojson(tables: Iterable[pa.Table], path: Path, colors: Colors) -> None:
+def write_geojson(
+    tables: Iterable[pa.Table], path: Path, colors: Colors, origin: tuple[int, int] = (0, 0)
+) -> None:
     """Write one FeatureCollection.
 
     Args:
         tables: of chunks, in order; each is held for itself.
         path: ends in .geojson.gz.
         colors: of the classes.
+        origin: x, y in px of level 0 from which QuPath counts.
     """
     # Without the name and the time of the file, its bytes are those of the nuclei alone.
     with (
@@ -33,30 +37,56 @@ def write_geojson(tables: Iterable[pa.Table], path: Path, colors: Colors) -> Non
         file.write(b'{"type":"FeatureCollection","features":[')
         separator = b"\n"
         for table in tables:
-            for feature in _features(table, colors):
+            for feature in _features(table, colors, origin):
                 file.write(separator + feature)
                 separator = b",\n"
         file.write(b"\n]}\n")
 
 
 def write_geojson_per_chunk(
-    tables: Iterable[tuple[str, pa.Table]], folder: Path, colors: Colors
+    tables: Iterable[pa.Table], folder: Path, colors: Colors, origin: tuple[int, int] = (0, 0)
 ) -> None:
-    """Write a FeatureCollection per chunk that has nuclei.
+    """Write a FeatureCollection per chunk that has nuclei, or a single one without any.
+
+    Call it under the lock of the slide's folder. Arguments are as of `write_geojson`.
 
     Args:
-        tables: with the names of their chunks, which the files are called by.
-        folder: made if it is not there.
-        colors: of the classes.
+        folder: that is made or replaced.
+
+    Raises:
+        UserError: the folder holds other files.
     """
-    folder.mkdir(exist_ok=True)
-    for name, table in tables:
-        if len(table):
-            write_geojson([table], folder / f"{name}.geojson.gz", colors)
+    with replaced_folder(folder, _PER_CHUNK.format(0)) as partial:
+        write_geojson([], partial / _PER_CHUNK.format(0), colors)
+        for number, table in enumerate(each for each in tables if len(each)):
+            write_geojson([table], partial / _PER_CHUNK.format(number), colors, origin)
 
 
-def _features(table: pa.Table, colors: Colors) -> Iterator[bytes]:
-    shapes = polygon_lists(shapely.from_wkb(table["geometry"].to_numpy()))
+def write_tissue(tissue: shapely.Geometry, path: Path, origin: tuple[int, int]) -> None:
+    """Write tissue as an annotation.
+
+    Args:
+        tissue: a MultiPolygon in px of level 0.
+        path: ends in .geojson.
+        origin: x, y in px of level 0 from which QuPath counts.
+    """
+    moved = shapely.transform(tissue, lambda points: points - origin)
+    features = [
+        {
+            "type": "Feature",
+            "geometry": shapely.geometry.mapping(polygon),
+            "properties": {"objectType": "annotation", "classification": {"name": "Tissue"}},
+        }
+        for polygon in shapely.get_parts(moved)
+    ]
+    write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def _features(table: pa.Table, colors: Colors, origin: tuple[int, int]) -> Iterator[bytes]:
+    geometries = shapely.from_wkb(table["geometry"].to_numpy())
+    if origin != (0, 0):
+        geometries = shapely.transform(geometries, lambda points: points - origin)
+    shapes = polygon_lists(geometries)
     names = ("id", "score", *FEATURES)
     values = {name: table[name].to_numpy().round(4).tolist() for name in names}
     classes = zip(table["class"].to_pylist(), table["class_id"].to_pylist(), strict=True)

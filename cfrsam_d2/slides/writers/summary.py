@@ -1,5 +1,6 @@
 """What was found on a slide and what it took, as JSON."""
 
+import json
 import platform
 import resource
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..._version import __version__
+from ...errors import UserError
 from ...files import write_json
 
 _PACKAGES = ("torch", "numpy", "shapely", "pyarrow", "openslide-python", "openslide-bin", "zarr")
@@ -26,8 +28,9 @@ class Run:
         mpp: µm per px of level 0.
         mpp_source: where it is from.
         tissue_mm2: area that was looked at.
-        seconds: by pass.
-        waiting: the network's share of time without work.
+        seconds: by pass, of this process.
+        resumed: whether an earlier process did a part of them.
+        seconds_waited: of those in which no pixels were there to work on.
         unreadable: tiles in px of the slide, x0, y0, x1, y1.
     """
 
@@ -36,7 +39,8 @@ class Run:
     mpp_source: str
     tissue_mm2: float
     seconds: dict[str, float]
-    waiting: float
+    resumed: bool
+    seconds_waited: float
     unreadable: Sequence[tuple[int, int, int, int]]
 
 
@@ -55,7 +59,9 @@ def write_summary(
     for table in tables:
         counts += np.bincount(table["class_id"].to_numpy(), minlength=len(counts))
     total = sum(run.seconds.values())
+    found = "done" if counts.any() else "empty"
     summary = {
+        "status": "partial" if run.unreadable else found,
         "nuclei": int(counts.sum()),
         "nuclei_by_class": dict(zip(class_names, counts.tolist(), strict=True)),
         "tissue_mm2": run.tissue_mm2,
@@ -68,13 +74,26 @@ def write_summary(
         "mpp_source": run.mpp_source,
         "slide": run.slide,
         "seconds": run.seconds,
-        "mm2_per_second": _ratio(run.tissue_mm2, total),
-        "waiting": run.waiting,
+        "resumed": run.resumed,
+        "mm2_per_second": None if run.resumed else _ratio(run.tissue_mm2, total),
+        "waiting": _ratio(run.seconds_waited, total),
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "unreadable_tiles": [list(box) for box in run.unreadable],
         "versions": _versions(),
     }
     write_json(path, summary)
+
+
+def read_status(path: Path) -> str:
+    """The status in a summary: done, empty (without nuclei) or partial (with unreadable tiles).
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return str(json.loads(path.read_bytes())["status"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run again") from None
 
 
 def _ratio(value: float, by: float) -> float | None:

@@ -1,0 +1,189 @@
+"""The passes over a slide: the same whatever the order, batch, readers and kills."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openslide", reason="openslide is missing: pip install 'cfrsam_d2[slides]'")
+pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d2[slides]'")
+import pyarrow.parquet as pq
+import shapely
+from finders import CONFIG, KEYS, contents, find_discs, write_weights
+
+from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
+from cfrsam_d2.errors import UserError
+from cfrsam_d2.predictor import NucleusPredictor
+from cfrsam_d2.slides.parts import Parts
+from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
+
+SIDE = 2048
+OPTIONS = SlideOptions(as_json=True)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
+    write_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def slide(tissue_pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slide") / "large.svs"
+    write_svs(path, SyntheticPlane(tissue_pixels, (SIDE, SIDE)), tile=256)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cfrsam_d2.slides.lattice.CHUNK", 768)
+    monkeypatch.setattr("cfrsam_d2.slides.parts.PAUSES", ())
+
+
+def finder(weights: Path, *keys: str) -> NucleusPredictor:
+    sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")
+    predictor = NucleusPredictor(CONFIG, weights, [*KEYS, *sampling, *keys])
+    find_discs(predictor.model.mask_head)
+    return predictor
+
+
+@pytest.fixture(scope="module")
+def undisturbed(weights: Path, slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "large"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cfrsam_d2.slides.lattice.CHUNK", 768)
+        assert segment_slide(finder(weights), slide, folder, OPTIONS) == "done"
+    return folder
+
+
+def test_batches_and_readers_do_not_matter(
+    weights: Path, slide: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    other = finder(weights, "MODEL.SLIDING_WINDOW.BATCH", "1", "SLIDE.READERS", "4")
+    segment_slide(other, slide, tmp_path / "large", OPTIONS)
+    assert contents(tmp_path / "large") == contents(undisturbed)
+
+
+def test_killed_in_each_pass_it_goes_on_to_the_same_bytes(
+    weights: Path,
+    slide: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictor, write = finder(weights), Parts.write
+    for of_pass in ("points", "candidates", "nuclei"):
+        parts = 0
+
+        def dying(self: Parts, chunk, table, of_pass: str = of_pass) -> None:
+            nonlocal parts
+            parts += self.folder.name == of_pass
+            if parts > 2:
+                raise KeyboardInterrupt
+            write(self, chunk, table)
+
+        monkeypatch.setattr(Parts, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            segment_slide(predictor, slide, tmp_path / "large", OPTIONS)
+        assert len(list((tmp_path / "large" / "parts" / of_pass).glob("*.parquet"))) >= 2
+        assert not (tmp_path / "large" / "nuclei.parquet").exists()
+    monkeypatch.setattr(Parts, "write", write)
+    # In another order: what is missing of a pass may lie before what is there.
+    sorted((tmp_path / "large" / "parts" / "candidates").iterdir())[0].unlink()
+    segment_slide(predictor, slide, tmp_path / "large", OPTIONS)
+    assert contents(tmp_path / "large") == contents(undisturbed)
+    assert json.loads((tmp_path / "large" / "summary.json").read_bytes())["resumed"]
+
+
+def test_a_slide_has_the_nuclei_of_the_same_pixels_as_one_image(
+    weights: Path, tissue_pixels: np.ndarray, tmp_path: Path
+) -> None:
+    size = (1100, 900)
+    plane = SyntheticPlane(tissue_pixels, size, glass=None)
+    pixels = plane.read(0, 0, *size)
+    write_svs(tmp_path / "small.svs", plane, compression="deflate", tile=256)
+    predictor = finder(weights)
+    segment_slide(predictor, tmp_path / "small.svs", tmp_path / "small", SlideOptions(whole=True))
+    table = pq.read_table(tmp_path / "small" / "nuclei.parquet")
+    whole = predictor(pixels)
+    boxes = {tuple(box) for box in whole.pred_masks.boxes.tolist()}
+    found = shapely.bounds(shapely.from_wkb(table["geometry"].to_numpy())).astype(int).tolist()
+    assert len(table) == len(whole) > 50
+    assert {tuple(box) for box in found} == boxes
+    points = np.column_stack([table[axis].to_numpy() - 0.5 for axis in ("x", "y")])
+    order, there = np.lexsort(points.T), np.lexsort(whole.pred_points.numpy().T)
+    assert np.abs(points[order] - whole.pred_points.numpy()[there]).max() < 1e-3
+    assert (table["class_id"].to_numpy()[order] == whole.pred_classes.numpy()[there]).all()
+
+
+def test_what_is_there_is_not_made_again_and_what_is_missing_is(
+    weights: Path, slide: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*_: object) -> None:
+        raise AssertionError("a pass was run")
+
+    before, summary = contents(undisturbed), (undisturbed / "summary.json").read_bytes()
+    monkeypatch.setattr("cfrsam_d2.apps.slides.SlideJob", nothing)
+    (undisturbed / "nuclei.geojson.gz").unlink()
+    assert segment_slide(finder(weights), slide, undisturbed, OPTIONS) == "done"
+    assert contents(undisturbed) == before
+    assert (undisturbed / "summary.json").read_bytes() == summary
+
+
+def test_another_run_in_the_folder_is_refused(
+    weights: Path, slide: Path, undisturbed: Path
+) -> None:
+    other = finder(weights, "MODEL.CFRSAM.NMS_THRESH", "0.3")
+    with pytest.raises(UserError, match=r"run\.yaml.*MODEL\.CFRSAM\.NMS_THRESH.*another --output"):
+        segment_slide(other, slide, undisturbed, OPTIONS)
+    with pytest.raises(UserError, match=r"another mpp"):
+        segment_slide(finder(weights), slide, undisturbed, SlideOptions(mpp=0.26, as_json=True))
+
+
+def test_progress_is_told_in_mm2(
+    weights: Path, slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segment_slide(finder(weights), slide, tmp_path / "large", OPTIONS)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    last = {line["pass"]: line for line in lines}
+    tissue = json.loads((tmp_path / "large" / "summary.json").read_bytes())["tissue_mm2"]
+    assert list(last) == ["points", "masks", "nuclei"]
+    for line in last.values():
+        assert line["mm2"] == line["of_mm2"] == pytest.approx(tissue, rel=0.02)
+        assert line["seconds_left"] == 0
+
+
+def test_glass_alone_is_empty_and_all_files_are_valid(weights: Path, tmp_path: Path) -> None:
+    glass = np.full((256, 256, 3), 242, np.uint8)
+    write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
+    assert segment_slide(finder(weights), tmp_path / "glass.svs", tmp_path / "out", OPTIONS) == (
+        "empty"
+    )
+    assert pq.read_table(tmp_path / "out" / "nuclei.parquet").num_rows == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_bytes())
+    assert (summary["nuclei"], summary["tissue_mm2"], summary["nuclei_per_mm2"]) == (0, 0, None)
+
+
+def test_one_failing_slide_stops_no_other(
+    weights: Path, slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.svs"
+    damaged.write_bytes(slide.read_bytes()[:5000])
+    glass = np.full((256, 256, 3), 242, np.uint8)
+    write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
+    keys = [*KEYS, "MODEL.WEIGHTS", str(weights)]
+    slides = [damaged, tmp_path / "glass.svs"]
+    failures = segment_slides(slides, tmp_path / "out", str(CONFIG), keys, OPTIONS)
+    assert list(failures) == [damaged]
+    assert "glass.svs: empty" in capsys.readouterr().out
+    assert not list((tmp_path / "out").glob("damaged/*"))
+
+
+def test_slides_of_one_name_and_outputs_in_slides_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a/x\.svs, .*b/x\.tif have one name"):
+        slide_folders([tmp_path / "a" / "x.svs", tmp_path / "b" / "x.tif"], tmp_path / "out")
+    with pytest.raises(UserError, match="lies in the slide"):
+        slide_folders([tmp_path / "x.svs"], tmp_path / "x.svs" / "out")
