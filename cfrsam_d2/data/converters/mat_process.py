@@ -37,6 +37,11 @@ def load_mat(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} does not exist: check the folder of the labels")
     if name == "NotImplementedError":
         raise UserError(f"{path} is a MATLAB 7.3 file: save it with save(…, '-v7')")
+    if name == "MemoryError":
+        raise UserError(
+            f"{path} does not fit into the memory that a label file may take: it is damaged, or "
+            "has to be cut into tiles"
+        )
     raise _damaged(path, text)
 
 

@@ -1,6 +1,7 @@
 """What runs in the process of `mat_process`; without the package, as that starts slowly."""
 
 import io
+import resource
 import struct
 import sys
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
+MOST_MEMORY = 8 * 2**30  # bytes: a small file can say that it is of any size
 KEYS = (
     *("inst_map", "type_map", "inst_type", "inst_uid"),
     *("class", "class_labels", "id"),
@@ -35,6 +37,9 @@ def answer(path: str) -> bytes:
 
 def main() -> None:
     """Answer each line, a path, by the length and the bytes of an .npz, until there are no more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for line in sys.stdin.buffer:
         content = answer(line.rstrip(b"\n").decode("utf-8", "surrogateescape"))
         sys.stdout.buffer.write(struct.pack("<q", len(content)) + content)

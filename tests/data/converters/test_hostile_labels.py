@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,28 @@ def test_a_reader_that_crashes_is_started_again(tmp_path: Path, monkeypatch) -> 
             assert read_mat(tmp_path / "good.mat")[0].sum() == SIZE[0] * SIZE[1]
             with pytest.raises(UserError, match=r"bad\.mat is damaged .* \(its reader crashed\)"):
                 read_mat(tmp_path / "bad.mat")
+    finally:
+        mat_process._PROCESS.end()
+
+
+def test_a_file_that_says_it_is_huge_takes_no_memory(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "bomb.mat"
+    savemat(path, {"inst_map": np.ones(SIZE)})
+    count = struct.pack("<II", 9, SIZE[0] * SIZE[1] * 8)  # of float64: bytes of all values
+    assert path.read_bytes().count(count) == 1
+    path.write_bytes(path.read_bytes().replace(count, struct.pack("<II", 9, 2**32 - 8)))
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import runpy\n"
+        f"worker = runpy.run_path({str(mat_process._WORKER)!r})\n"
+        "worker['main'].__globals__['MOST_MEMORY'] = 2**31\n"
+        "worker['main'].__globals__['main']()\n"
+    )
+    mat_process._PROCESS.end()
+    monkeypatch.setattr(mat_process, "_WORKER", worker)
+    try:
+        with pytest.raises(UserError, match=r"bomb\.mat does not fit into the memory"):
+            read_mat(path)
     finally:
         mat_process._PROCESS.end()
 
