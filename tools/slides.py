@@ -5,7 +5,8 @@
 
 Each slide gets a folder in DIR, with nuclei.parquet, nuclei.geojson.gz, labels.ome.zarr,
 nuclei.zarr, overview.jpg and summary.json. A run that was killed goes on when the same command is
-run again. Slides that fail are listed at the end, and the exit status is 1. docs/slides.md walks through it.
+run again. Slides that fail are listed at the end, and the exit status is 1. docs/slides.md walks
+through it.
 """
 
 import importlib.util

@@ -54,8 +54,10 @@ def masks_in_windows(
     Yields:
         For each window a table by `SCHEMA`; "point" is the index of the mask's prompt.
     """
+    # On a CPU a batch saves nothing, and its size would show in the last bits of the scores.
+    batch_size = 1 if model.device.type == "cpu" else model.sliding_window.batch
     stream = iter(windows)
-    while batch := list(islice(stream, model.sliding_window.batch)):
+    while batch := list(islice(stream, batch_size)):
         inside = [points.inside(Box(*window[1:])) for window, _ in batch]
         proposals = [
             Instances(slide_size, proposal_points=torch.from_numpy(points.points[each]))
@@ -99,11 +101,11 @@ def kept_candidates(
     boxes = np.column_stack([table[name].to_numpy()[rows] for name in BOX_COLUMNS])
     pairs = overlapping_boxes(boxes, nms_thresh)
     kept = np.sort(rows[keep_greedily(table["score"].to_numpy()[rows], pairs)])
-    ends = np.cumsum([len(each) for each in tables])
-    of_chunks = np.split(kept, np.searchsorted(kept, ends[:-1]))
-    starts = [0, *ends[:-1]]
+    starts = np.cumsum([0, *map(len, tables)])
+    places = np.searchsorted(kept, starts)
     return {
-        chunk: each - start for chunk, each, start in zip(chunks, of_chunks, starts, strict=True)
+        chunk: kept[places[number] : places[number + 1]] - starts[number]
+        for number, chunk in enumerate(chunks)
     }
 
 

@@ -12,7 +12,11 @@ from cfrsam_d2.engine import load_config
 from cfrsam_d2.modeling.mask_head.head import ImageMaps, MaskPredictions, PointPromptedMaskHead
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml"
-KEYS = [*TINY, "INPUT.MAGNIFICATION", "40", "SLIDE.TILE", "256", "SLIDE.HALO", "256"]
+KEYS = [
+    *TINY,
+    *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "64.0"),
+    *("INPUT.MAGNIFICATION", "40", "SLIDE.TILE", "256", "SLIDE.HALO", "32"),
+]
 
 
 def write_weights(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The passes over a slide: the same whatever the order, batch, readers and kills."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d
 import pyarrow.parquet as pq
 import shapely
 from finders import CONFIG, KEYS, contents, find_discs, write_weights
+from PIL import Image
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
 from cfrsam_d2.errors import UserError
@@ -19,7 +21,6 @@ from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
 SIDE = 2048
-OPTIONS = SlideOptions(as_json=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,15 @@ def slide(tissue_pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -
     return path
 
 
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> SlideOptions:
+    """Tissue in a band across the slide: all chunks have some, and none is full of it."""
+    mask = tmp_path_factory.mktemp("mask") / "band.png"
+    x, y = np.meshgrid(np.arange(64), np.arange(64))
+    Image.fromarray(((abs(x - y) < 6) * 255).astype(np.uint8)).save(mask)
+    return SlideOptions(mask=mask, as_json=True)
+
+
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cfrsam_d2.slides.lattice.CHUNK", 768)
@@ -50,26 +60,32 @@ def finder(weights: Path, *keys: str) -> NucleusPredictor:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(weights: Path, slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(
+    weights: Path,
+    slide: Path,
+    options: SlideOptions,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """The files of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed") / "large"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cfrsam_d2.slides.lattice.CHUNK", 768)
-        assert segment_slide(finder(weights), slide, folder, OPTIONS) == "done"
+        assert segment_slide(finder(weights), slide, folder, options) == "done"
     return folder
 
 
 def test_batches_and_readers_do_not_matter(
-    weights: Path, slide: Path, undisturbed: Path, tmp_path: Path
+    weights: Path, slide: Path, options: SlideOptions, undisturbed: Path, tmp_path: Path
 ) -> None:
     other = finder(weights, "MODEL.SLIDING_WINDOW.BATCH", "1", "SLIDE.READERS", "4")
-    segment_slide(other, slide, tmp_path / "large", OPTIONS)
+    segment_slide(other, slide, tmp_path / "large", options)
     assert contents(tmp_path / "large") == contents(undisturbed)
 
 
 def test_killed_in_each_pass_it_goes_on_to_the_same_bytes(
     weights: Path,
     slide: Path,
+    options: SlideOptions,
     undisturbed: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -87,13 +103,13 @@ def test_killed_in_each_pass_it_goes_on_to_the_same_bytes(
 
         monkeypatch.setattr(Parts, "write", dying)
         with pytest.raises(KeyboardInterrupt):
-            segment_slide(predictor, slide, tmp_path / "large", OPTIONS)
+            segment_slide(predictor, slide, tmp_path / "large", options)
         assert len(list((tmp_path / "large" / "parts" / of_pass).glob("*.parquet"))) >= 2
         assert not (tmp_path / "large" / "nuclei.parquet").exists()
     monkeypatch.setattr(Parts, "write", write)
     # In another order: what is missing of a pass may lie before what is there.
     sorted((tmp_path / "large" / "parts" / "candidates").iterdir())[0].unlink()
-    segment_slide(predictor, slide, tmp_path / "large", OPTIONS)
+    segment_slide(predictor, slide, tmp_path / "large", options)
     assert contents(tmp_path / "large") == contents(undisturbed)
     assert json.loads((tmp_path / "large" / "summary.json").read_bytes())["resumed"]
 
@@ -101,11 +117,11 @@ def test_killed_in_each_pass_it_goes_on_to_the_same_bytes(
 def test_a_slide_has_the_nuclei_of_the_same_pixels_as_one_image(
     weights: Path, tissue_pixels: np.ndarray, tmp_path: Path
 ) -> None:
-    size = (1100, 900)
+    size = (900, 700)
     plane = SyntheticPlane(tissue_pixels, size, glass=None)
     pixels = plane.read(0, 0, *size)
     write_svs(tmp_path / "small.svs", plane, compression="deflate", tile=256)
-    predictor = finder(weights)
+    predictor = finder(weights, "SLIDE.TILE", "1024")
     segment_slide(predictor, tmp_path / "small.svs", tmp_path / "small", SlideOptions(whole=True))
     table = pq.read_table(tmp_path / "small" / "nuclei.parquet")
     whole = predictor(pixels)
@@ -120,7 +136,11 @@ def test_a_slide_has_the_nuclei_of_the_same_pixels_as_one_image(
 
 
 def test_what_is_there_is_not_made_again_and_what_is_missing_is(
-    weights: Path, slide: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path,
+    slide: Path,
+    options: SlideOptions,
+    undisturbed: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def nothing(*_: object) -> None:
         raise AssertionError("a pass was run")
@@ -128,42 +148,43 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(
     before, summary = contents(undisturbed), (undisturbed / "summary.json").read_bytes()
     monkeypatch.setattr("cfrsam_d2.apps.slides.SlideJob", nothing)
     (undisturbed / "nuclei.geojson.gz").unlink()
-    assert segment_slide(finder(weights), slide, undisturbed, OPTIONS) == "done"
+    assert segment_slide(finder(weights), slide, undisturbed, options) == "done"
     assert contents(undisturbed) == before
     assert (undisturbed / "summary.json").read_bytes() == summary
 
 
 def test_another_run_in_the_folder_is_refused(
-    weights: Path, slide: Path, undisturbed: Path
+    weights: Path, slide: Path, options: SlideOptions, undisturbed: Path
 ) -> None:
     other = finder(weights, "MODEL.CFRSAM.NMS_THRESH", "0.3")
     with pytest.raises(UserError, match=r"run\.yaml.*MODEL\.CFRSAM\.NMS_THRESH.*another --output"):
-        segment_slide(other, slide, undisturbed, OPTIONS)
+        segment_slide(other, slide, undisturbed, options)
     with pytest.raises(UserError, match=r"another mpp"):
-        segment_slide(finder(weights), slide, undisturbed, SlideOptions(mpp=0.26, as_json=True))
+        segment_slide(finder(weights), slide, undisturbed, replace(options, mpp=0.26))
 
 
 def test_progress_is_told_in_mm2(
-    weights: Path, slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weights: Path, tissue_pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    segment_slide(finder(weights), slide, tmp_path / "large", OPTIONS)
+    write_svs(tmp_path / "s.svs", SyntheticPlane(tissue_pixels, (960, 480)))
+    options = SlideOptions(as_json=True)
+    segment_slide(finder(weights), tmp_path / "s.svs", tmp_path / "large", options)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     last = {line["pass"]: line for line in lines}
     tissue = json.loads((tmp_path / "large" / "summary.json").read_bytes())["tissue_mm2"]
     assert list(last) == ["points", "masks", "nuclei"]
     for line in last.values():
-        assert line["mm2"] == line["of_mm2"] == pytest.approx(tissue, rel=0.02)
+        assert line["mm2"] == line["of_mm2"] == pytest.approx(tissue, rel=0.05)
         assert line["seconds_left"] == 0
 
 
 def test_glass_alone_is_empty_and_all_files_are_valid(weights: Path, tmp_path: Path) -> None:
     glass = np.full((256, 256, 3), 242, np.uint8)
     write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
-    assert segment_slide(finder(weights), tmp_path / "glass.svs", tmp_path / "out", OPTIONS) == (
-        "empty"
-    )
-    assert pq.read_table(tmp_path / "out" / "nuclei.parquet").num_rows == 0
-    summary = json.loads((tmp_path / "out" / "summary.json").read_bytes())
+    slide, folder = tmp_path / "glass.svs", tmp_path / "out"
+    assert segment_slide(finder(weights), slide, folder, SlideOptions()) == "empty"
+    assert pq.read_table(folder / "nuclei.parquet").num_rows == 0
+    summary = json.loads((folder / "summary.json").read_bytes())
     assert (summary["nuclei"], summary["tissue_mm2"], summary["nuclei_per_mm2"]) == (0, 0, None)
 
 
@@ -176,7 +197,7 @@ def test_one_failing_slide_stops_no_other(
     write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
     keys = [*KEYS, "MODEL.WEIGHTS", str(weights)]
     slides = [damaged, tmp_path / "glass.svs"]
-    failures = segment_slides(slides, tmp_path / "out", str(CONFIG), keys, OPTIONS)
+    failures = segment_slides(slides, tmp_path / "out", str(CONFIG), keys, SlideOptions())
     assert list(failures) == [damaged]
     assert "glass.svs: empty" in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("damaged/*"))

@@ -1,5 +1,6 @@
 """Nuclei as a SpatialData folder: outlines, their features as AnnData, tissue, scale to µm."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def write_spatial(
                 tables={"features": _features_table(features)},
             )
             partial.rmdir()  # SpatialData makes it
-            data.write(partial)
+            with warnings.catch_warnings(action="ignore"):  # of one library to another
+                data.write(partial)
             if len(first):  # in place of which all are put
                 outlines.replace(partial / "shapes" / "nuclei" / "shapes.parquet")
         finally:
