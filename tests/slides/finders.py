@@ -24,7 +24,7 @@ def write_weights(path: Path) -> None:
     torch.manual_seed(0)
     model = build_model(load_config(str(CONFIG), KEYS))
     # The last class is the background: with it, nobody knows how much an untrained model finds.
-    torch.nn.init.constant_(model.proposal_generator.classification_head[-1].bias[-1:], -10)
+    torch.nn.init.constant_(model.proposal_generator.classification_head[-1].bias[-1:], -2)
     torch.save({"model": model.state_dict()}, path)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("openslide", reason="openslide is missing: pip install 'cfrsam_d2[slides]'")
 pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d2[slides]'")
+import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from finders import CONFIG, KEYS, contents, find_discs, write_weights
@@ -17,7 +18,9 @@ from PIL import Image
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.predictor import NucleusPredictor
+from cfrsam_d2.slides.lattice import Lattice
 from cfrsam_d2.slides.parts import Parts
+from cfrsam_d2.slides.points import points_of_tile
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
 SIDE = 2048
@@ -114,9 +117,33 @@ def test_killed_in_each_pass_it_goes_on_to_the_same_bytes(
     assert json.loads((tmp_path / "large" / "summary.json").read_bytes())["resumed"]
 
 
-def test_a_slide_has_the_nuclei_of_the_same_pixels_as_one_image(
-    weights: Path, tissue_pixels: np.ndarray, tmp_path: Path
+def test_tiles_have_the_points_of_the_same_pixels_as_one_image(
+    weights: Path, tissue_pixels: np.ndarray
 ) -> None:
+    size = (900, 700)
+    pixels = SyntheticPlane(tissue_pixels, size, glass=None).read(0, 0, *size)
+    model = finder(weights).model
+    found = []
+    for tile, halo in ((1024, 0), (256, 256)):
+        lattice = Lattice(*size, tile, halo, model.sliding_window)
+        tiles = [each for chunk in lattice.chunks() for each in lattice.tiles(chunk)]
+        tables = []
+        for each in tiles:
+            x0, y0, x1, y1 = each.region
+            tables.append(points_of_tile(model, each, pixels[y0:y1, x0:x1]))
+        table = pa.concat_tables(tables).to_pandas()
+        found.append(table.sort_values(["y", "x"], key=lambda column: column // 8))
+    whole, tiled = found
+    assert len(whole) == len(tiled) == 113 * 88
+    places = ["x", "y", "score"]
+    assert np.abs(whole[places].to_numpy() - tiled[places].to_numpy()).max() < 0.02
+    assert (whole["class_id"].to_numpy() == tiled["class_id"].to_numpy()).mean() > 0.99
+
+
+def test_a_slide_has_the_nuclei_of_the_same_pixels_as_one_image(
+    weights: Path, tissue_pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cfrsam_d2.slides.lattice.CHUNK", 3840)  # one tile: nothing is rounded anew
     size = (900, 700)
     plane = SyntheticPlane(tissue_pixels, size, glass=None)
     pixels = plane.read(0, 0, *size)
