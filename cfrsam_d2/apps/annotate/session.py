@@ -117,16 +117,20 @@ class AnnotationSession:
 
     @torch.no_grad()
     def _segment(self, x: float, y: float, category: int) -> Instances:
-        """The nucleus of a prompt, or none."""
+        """The nucleus of a prompt, or none; the nearest others are its negative prompts, if any."""
         model = self._model
+        nearest = self._distances(x, y).argsort()[: model.negative_prompts]
+        click = torch.tensor([[x, y]], dtype=torch.float32)
+        points = torch.cat([click, self.nuclei.pred_points[nearest]])
         proposal = Instances(
             self.image.shape[:2],
-            proposal_points=torch.tensor([[x, y]], dtype=torch.float32),
-            proposal_classes=torch.tensor([category]),
+            proposal_points=points,
+            proposal_classes=torch.full((len(points),), category),
         )
         with model.precision.context(model.device, training=False):
             (found,) = model.segment(self._windows, [proposal.to(model.device)])
-        return _on_cpu(found)
+        found = _on_cpu(found)
+        return found[(found.pred_points == click).all(dim=1)]
 
     def _nearest_category(self, x: float, y: float) -> int:
         if len(self.nuclei) == 0:

@@ -33,7 +33,7 @@ def with_discs(predictor: NucleusPredictor) -> NucleusPredictor:
     def discs(maps, prompts, prompt_image):
         height, width = maps.frame_size
         rows, columns = torch.arange(height)[:, None], torch.arange(width)
-        x, y = (each[:, None, None] for each in prompts.unbind(dim=1))
+        x, y = (each[:, None, None] for each in prompts.flatten(1)[:, :2].unbind(dim=1))
         masks = (columns - x) ** 2 + (rows - y) ** 2 <= RADIUS**2
         return masks, torch.full((len(prompts),), 0.75)
 

@@ -45,7 +45,8 @@ def test_at_first_there_are_the_nuclei_that_the_model_predicts(predictor: Build)
 
 def test_an_added_nucleus_is_the_models(predictor: Build) -> None:
     """Removing one and clicking on its very point gives its mask again."""
-    session = AnnotationSession(predictor(), image(72, 100), "tile.png")
+    made = predictor("MODEL.CFRSAM.NEGATIVE_PROMPTS", "0")
+    session = AnnotationSession(made, image(72, 100), "tile.png")
     old = session.nuclei[0]
     session.nuclei = session.nuclei[:0]
     done = session.toggle(*old.pred_points[0].tolist(), old.pred_classes.item())
@@ -98,7 +99,7 @@ def test_the_encoder_runs_once_per_window(predictor: Build) -> None:
 
 def test_test_time_augmentation_is_the_models(predictor: Build) -> None:
     """All eight views of a window are encoded once."""
-    made = predictor("TEST.AUG.ENABLED", "True")
+    made = predictor("TEST.AUG.ENABLED", "True", "MODEL.CFRSAM.NEGATIVE_PROMPTS", "0")
     expected = made(image(72, 100))
     encoded = count_calls(made.model.backbone)
     session = AnnotationSession(made, image(72, 100), "tile.png")
@@ -109,6 +110,24 @@ def test_test_time_augmentation_is_the_models(predictor: Build) -> None:
     session.toggle(*old.pred_points[0].tolist(), old.pred_classes.item())
     assert_same(session.nuclei, old)
     assert encoded == [1] * 8
+
+
+def test_the_nearest_prompts_are_a_clicks_negative_ones(predictor: Build) -> None:
+    made = predictor("MODEL.CFRSAM.NEGATIVE_PROMPTS", "2", discs=True)
+    session, inference, asked = without_nuclei(made), made.model.mask_head.inference, []
+
+    def noting(maps, prompts, prompt_image):
+        asked.append(prompts)
+        return inference(maps, prompts, prompt_image)
+
+    made.model.mask_head.inference = noting
+    for place in ((30, 40), (60, 40), (10, 10), (34, 60)):
+        session.toggle(*place)
+    assert session.nuclei.pred_points.tolist() == [[30, 40], [60, 40], [10, 10], [34, 60]]
+    first, last = asked[0][0], asked[-1][0]
+    assert first[0].tolist() == [30, 40]
+    assert first[1:].isnan().all()
+    assert last.tolist() == [[34, 60], [30, 40], [60, 40]]
 
 
 def test_reset(predictor: Build) -> None:
