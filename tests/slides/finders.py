@@ -34,7 +34,8 @@ def find_discs(head: PointPromptedMaskHead) -> None:
 
     def with_discs(maps: ImageMaps, prompts: Tensor, prompt_image: Tensor) -> MaskPredictions:
         predictions = predict(maps, prompts, prompt_image)
-        predictions.logits["initial"] = discs(prompts, *maps.frame_size).float() - 0.5
+        points = prompts.flatten(1)[:, :2]  # without negative ones
+        predictions.logits["initial"] = discs(points, *maps.frame_size).float() - 0.5
         return predictions
 
     head.predict = with_discs

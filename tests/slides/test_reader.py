@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from damage import damage_tile
 from PIL import Image
 
 from cfrsam_d2.slides import open_slide
@@ -189,22 +190,11 @@ def test_tiles_that_a_file_leaves_out_are_background(plane: SyntheticPlane, tmp_
         assert not (pixels[:tile, :tile] == 255).all(axis=2).any(), name
 
 
-def damaged(path: Path, copy: Path, index: int) -> Path:
-    """Overwrite the second half of a tile of the first level."""
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        offset, count = page.dataoffsets[index], page.databytecounts[index]
-    content = bytearray(path.read_bytes())
-    content[offset + count // 2 : offset + count] = bytes(count - count // 2)
-    copy.write_bytes(content)
-    return copy
-
-
 def test_a_damaged_tile_is_white_and_listed_and_no_other(
     svs: Path, ome_tiff: Path, tmp_path: Path
 ) -> None:
     for path, tile in ((svs, 240), (ome_tiff, 256)):
-        with open_slide(damaged(path, tmp_path / path.name, 4), model_mpp=0.25) as reader:
+        with open_slide(damage_tile(path, tmp_path / path.name, 4), model_mpp=0.25) as reader:
             expected = level(path, 0)
             x0, x1, y1 = tile, 2 * tile, min(2 * tile, 496)
             expected[x0:y1, x0:x1] = 255

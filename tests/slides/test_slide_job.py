@@ -12,13 +12,15 @@ pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+import torch
+from damage import damage_tile
 from finders import CONFIG, KEYS, contents, find_discs, write_weights
 from PIL import Image
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.predictor import NucleusPredictor
-from cfrsam_d2.slides.lattice import Lattice
+from cfrsam_d2.slides.lattice import Box, Chunk, Lattice
 from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.points import points_of_tile
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
@@ -124,7 +126,7 @@ def test_tiles_have_the_points_of_the_same_pixels_as_one_image(
     pixels = SyntheticPlane(tissue_pixels, size, glass=None).read(0, 0, *size)
     model = finder(weights).model
     found = []
-    for tile, halo in ((1024, 0), (256, 256)):
+    for tile, halo in ((1024, 256), (256, 128)):
         lattice = Lattice(*size, tile, halo, model.sliding_window)
         tiles = [each for chunk in lattice.chunks() for each in lattice.tiles(chunk)]
         tables = []
@@ -136,14 +138,14 @@ def test_tiles_have_the_points_of_the_same_pixels_as_one_image(
     whole, tiled = found
     assert len(whole) == len(tiled) == 113 * 88
     places = ["x", "y", "score"]
-    assert np.abs(whole[places].to_numpy() - tiled[places].to_numpy()).max() < 0.02
+    assert np.abs(whole[places].to_numpy() - tiled[places].to_numpy()).max() < 1e-3
     assert (whole["class_id"].to_numpy() == tiled["class_id"].to_numpy()).mean() > 0.99
 
 
 def test_a_slide_has_the_nuclei_of_the_same_pixels_as_one_image(
     weights: Path, tissue_pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cfrsam_d2.slides.lattice.CHUNK", 3840)  # one tile: nothing is rounded anew
+    monkeypatch.setattr("cfrsam_d2.slides.lattice.CHUNK", 3840)  # one tile, else bits differ
     size = (900, 700)
     plane = SyntheticPlane(tissue_pixels, size, glass=None)
     pixels = plane.read(0, 0, *size)
@@ -213,6 +215,60 @@ def test_glass_alone_is_empty_and_all_files_are_valid(weights: Path, tmp_path: P
     assert pq.read_table(folder / "nuclei.parquet").num_rows == 0
     summary = json.loads((folder / "summary.json").read_bytes())
     assert (summary["nuclei"], summary["tissue_mm2"], summary["nuclei_per_mm2"]) == (0, 0, None)
+
+
+def test_tissue_without_nuclei_is_empty(
+    weights: Path, tissue_pixels: np.ndarray, tmp_path: Path
+) -> None:
+    predictor = finder(weights)
+    head = predictor.model.proposal_generator.classification_head[-1]
+    torch.nn.init.constant_(head.bias[-1:], 99)  # all is background
+    write_svs(tmp_path / "s.svs", SyntheticPlane(tissue_pixels, (480, 480)))
+    folder = tmp_path / "out"
+    assert segment_slide(predictor, tmp_path / "s.svs", folder, SlideOptions()) == "empty"
+    summary = json.loads((folder / "summary.json").read_bytes())
+    assert summary["nuclei_per_mm2"] == 0 < summary["tissue_mm2"]
+    assert set(contents(folder)) >= {"nuclei.parquet", "nuclei.geojson.gz", "overview.jpg"}
+
+
+def test_few_damaged_tiles_make_a_slide_partial_and_many_fail_it(
+    weights: Path, tissue_pixels: np.ndarray, tmp_path: Path
+) -> None:
+    write_svs(tmp_path / "whole.svs", SyntheticPlane(tissue_pixels, (480, 480), glass=None))
+    slide = damage_tile(tmp_path / "whole.svs", tmp_path / "damaged.svs", 3)
+    predictor = finder(weights, "SLIDE.HALO", "0")
+    strict = SlideOptions(whole=True, as_json=True)
+    with pytest.raises(UserError, match=r"damaged\.svs has 1 tiles that .* --max-bad-tiles"):
+        segment_slide(predictor, slide, tmp_path / "out", strict)
+    # Parts of before stand, and what they could not read is not forgotten.
+    for folder in (tmp_path / "out", tmp_path / "anew"):
+        assert segment_slide(predictor, slide, folder, replace(strict, most_bad=0.5)) == "partial"
+        summary = json.loads((folder / "summary.json").read_bytes())
+        assert summary["unreadable_tiles"] == [[240, 240, 480, 480]]
+    assert contents(tmp_path / "out") == contents(tmp_path / "anew")
+
+
+def test_a_part_is_written_when_the_disk_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, chunk, table = Parts(tmp_path), Chunk(0, Box(0, 0, 9, 9)), pa.table({"a": [1]})
+    slept: list[float] = []
+    monkeypatch.setattr("cfrsam_d2.slides.parts.PAUSES", (1, 4, 16))
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            (tmp_path / "000000.parquet").rmdir()
+
+    monkeypatch.setattr("cfrsam_d2.slides.parts.time.sleep", sleep)
+    (tmp_path / "000000.parquet").mkdir()
+    parts.write(chunk, table)
+    assert (slept, parts.read(chunk)) == ([1, 4], table)
+    (tmp_path / "000000.parquet").unlink()
+    (tmp_path / "000000.parquet").mkdir()
+    with pytest.raises(UserError, match="cannot write"):
+        parts.write(chunk, table)
+    assert slept == [1, 4, 1, 4, 16]
 
 
 def test_one_failing_slide_stops_no_other(

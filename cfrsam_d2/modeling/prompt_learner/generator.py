@@ -222,11 +222,15 @@ class CentroidProposalGenerator(nn.Module):
     def pad(self, images: ImageList) -> Tensor:
         """Mirror each image at bottom right, to whole anchor cells and a cell of the coarsest map.
 
+        Where sampling is centred, to whole cells of that map: else the maps of the levels, whose
+        sizes are rounded, lie upon each other in a way that depends on the image's size.
+
         Returns:
             (B, 3, H, W), with H×W of the largest.
         """
+        cell = self.strides[-1] if self.centred_sampling else self.anchor_stride
         height, width = (
-            max(math.ceil(side / self.anchor_stride) * self.anchor_stride, self.strides[-1])
+            max(math.ceil(side / cell) * cell, self.strides[-1])
             for side in images.tensor.shape[-2:]
         )
         return torch.stack([reflect_pad(images[i], height, width) for i in range(len(images))])
@@ -338,11 +342,13 @@ class CentroidProposalGenerator(nn.Module):
     ) -> list[Instances]:
         """The points of each image before suppression, see `foreground_points`.
 
+        Where sampling is centred, those of anchors in the padding are left out.
+
         Args:
             predictions: of the images.
             image_sizes: (height, width) without padding.
         """
-        return [
+        found = [
             foreground_points(*of_image, size, keep_on_mask_only=self.keep_on_mask_only)
             for *of_image, size in zip(
                 predictions.points,
@@ -351,4 +357,11 @@ class CentroidProposalGenerator(nn.Module):
                 image_sizes,
                 strict=True,
             )
+        ]
+        if not self.centred_sampling:
+            return found
+        cells = predictions.anchors - self.anchor_stride / 2  # their upper left corners
+        return [
+            each[(corners[each.proposal_anchors] < corners.new_tensor([width, height])).all(dim=1)]
+            for each, corners, (height, width) in zip(found, cells, image_sizes, strict=True)
         ]
