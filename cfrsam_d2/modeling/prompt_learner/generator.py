@@ -173,6 +173,7 @@ class CentroidProposalGenerator(nn.Module):
         self.suppression_radius = suppression_radius
         self.keep_on_mask_only = keep_on_mask_only
         self.centred_sampling = centred_sampling
+        self.pad_cell = self.strides[-1] if centred_sampling else anchor_stride
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec] | None) -> dict[str, Any]:
@@ -228,9 +229,8 @@ class CentroidProposalGenerator(nn.Module):
         Returns:
             (B, 3, H, W), with H×W of the largest.
         """
-        cell = self.strides[-1] if self.centred_sampling else self.anchor_stride
         height, width = (
-            max(math.ceil(side / cell) * cell, self.strides[-1])
+            max(math.ceil(side / self.pad_cell) * self.pad_cell, self.strides[-1])
             for side in images.tensor.shape[-2:]
         )
         return torch.stack([reflect_pad(images[i], height, width) for i in range(len(images))])
@@ -342,26 +342,18 @@ class CentroidProposalGenerator(nn.Module):
     ) -> list[Instances]:
         """The points of each image before suppression, see `foreground_points`.
 
-        Where sampling is centred, those of anchors in the padding are left out.
-
         Args:
             predictions: of the images.
             image_sizes: (height, width) without padding.
         """
-        found = [
+        return [
             foreground_points(*of_image, size, keep_on_mask_only=self.keep_on_mask_only)
             for *of_image, size in zip(
                 predictions.points,
                 predictions.logits,
                 predictions.mask_logits,
+                predictions.anchors - self.anchor_stride / 2,
                 image_sizes,
                 strict=True,
             )
-        ]
-        if not self.centred_sampling:
-            return found
-        cells = predictions.anchors - self.anchor_stride / 2  # their upper left corners
-        return [
-            each[(corners[each.proposal_anchors] < corners.new_tensor([width, height])).all(dim=1)]
-            for each, corners, (height, width) in zip(found, cells, image_sizes, strict=True)
         ]

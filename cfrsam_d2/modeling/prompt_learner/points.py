@@ -79,6 +79,7 @@ def foreground_points(
     points: Tensor,
     logits: Tensor,
     mask_logits: Tensor,
+    cells: Tensor,
     image_size: tuple[int, int],
     *,
     keep_on_mask_only: bool,
@@ -89,6 +90,7 @@ def foreground_points(
         points: (A, 2) points (x, y) in px.
         logits: (A, K+1) logits, background last.
         mask_logits: (H, W) logits of the foreground, H×W at least `image_size`.
+        cells: (A, 2) upper left corners x, y of the anchors' cells; those in the padding see none.
         image_size: height and width of the image without padding, in px.
         keep_on_mask_only: drop points in whose pixel, coordinates cut off, the mask logit is 0 or
             less.
@@ -101,7 +103,7 @@ def foreground_points(
     scores, classes = logits.float().softmax(dim=-1).max(dim=-1)
     height, width = image_size
     points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
-    keep = classes != logits.shape[-1] - 1
+    keep = (classes != logits.shape[-1] - 1) & (cells < cells.new_tensor([width, height])).all(1)
     if keep_on_mask_only:
         x, y = points.long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import shapely
 
@@ -88,7 +89,7 @@ def _features(table: pa.Table, colors: Colors, origin: tuple[int, int]) -> Itera
         geometries = shapely.transform(geometries, lambda points: points - origin)
     shapes = polygon_lists(geometries)
     names = ("id", "score", *FEATURES)
-    values = {name: table[name].to_numpy().round(4).tolist() for name in names}
+    values = {name: table[name].to_numpy().astype(np.float64).round(4).tolist() for name in names}
     classes = zip(table["class"].to_pylist(), table["class_id"].to_pylist(), strict=True)
     for row, (shape, (name, category)) in enumerate(zip(shapes, classes, strict=True)):
         measurements = {each: column[row] for each, column in values.items()}

@@ -16,7 +16,7 @@ import shapely
 import tifffile
 import zarr
 
-from ...files import replaced_folder, written_whole
+from ...files import replaced_folder, write_errors_named, written_whole
 from ...structures.masks import BoxMask
 from ..geometry import mask_within
 
@@ -40,7 +40,7 @@ def write_label_zarr(
     Raises:
         UserError: the folder holds other files.
     """
-    with replaced_folder(path, _RECORD) as partial:
+    with replaced_folder(path, _RECORD) as partial, write_errors_named(path):
         group = zarr.open_group(partial, mode="w", zarr_format=2)
         shapes = _level_shapes(size)
         levels = [_new_level(group, str(number), shape) for number, shape in enumerate(shapes)]

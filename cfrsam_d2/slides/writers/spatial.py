@@ -15,7 +15,7 @@ from spatialdata import SpatialData
 from spatialdata.models import ShapesModel, TableModel
 from spatialdata.transformations import Identity, Scale
 
-from ...files import replaced_folder
+from ...files import replaced_folder, write_errors_named
 from ..table import FEATURES, SCHEMA
 from .parquet import write_parquet
 
@@ -42,7 +42,7 @@ def write_spatial(
     Raises:
         UserError: the folder holds other files.
     """
-    with replaced_folder(path, _RECORD) as partial:
+    with replaced_folder(path, _RECORD) as partial, write_errors_named(path):
         outlines = partial.with_name(f"{partial.name}.parquet")
         try:
             first, features = _split(tables, outlines)

@@ -14,6 +14,7 @@ def test_the_pixel_of_a_point_is_its_coordinates_cut_off():
         points,
         torch.tensor([[0.9, 0.1]] * 4).log(),
         mask_logits,
+        points,
         (20, 30),
         keep_on_mask_only=True,
     )
