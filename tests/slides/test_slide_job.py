@@ -44,10 +44,11 @@ def slide(tissue_pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> SlideOptions:
-    """Tissue in a band across the slide: all chunks have some, and none is full of it."""
-    mask = tmp_path_factory.mktemp("mask") / "band.png"
-    x, y = np.meshgrid(np.arange(64), np.arange(64))
-    Image.fromarray(((abs(x - y) < 6) * 255).astype(np.uint8)).save(mask)
+    """Tissue where four chunks meet, and at the end of the slide."""
+    mask = tmp_path_factory.mktemp("mask") / "spots.png"
+    pixels = np.zeros((64, 64), np.uint8)  # 32 px each
+    pixels[23:26, 23:26] = pixels[60:, 60:] = 255
+    Image.fromarray(pixels).save(mask)
     return SlideOptions(mask=mask, as_json=True)
 
 
@@ -99,7 +100,7 @@ def test_killed_in_each_pass_it_goes_on_to_the_same_bytes(
     for of_pass in ("points", "candidates", "nuclei"):
         parts = 0
 
-        def dying(self: Parts, chunk, table, of_pass: str = of_pass) -> None:
+        def dying(self: Parts, chunk: Chunk, table: pa.Table, of_pass: str = of_pass) -> None:
             nonlocal parts
             parts += self.folder.name == of_pass
             if parts > 2:
