@@ -14,7 +14,7 @@ from cfrsam_d2.modeling.mask_head.head import ImageMaps, MaskPredictions, PointP
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml"
 KEYS = [
     *TINY,
-    *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "64.0"),
+    *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "96.0"),
     *("INPUT.MAGNIFICATION", "40", "SLIDE.TILE", "256", "SLIDE.HALO", "32"),
 ]
 

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from ...files import write_bytes
 
 SMOOTHING = 50.0  # µm, the deviation of the Gaussian that makes a density of points
+_CELL = 10.0  # µm, of the squares in which nuclei are counted
 _OPACITY = 0.65  # of the highest density
 _FEW = 0.02  # of the highest density: below, only the slide is seen
 _BAR = 24, 200, 12  # px: width and height of the colour bar, and its distance from the edges
@@ -31,13 +32,17 @@ def write_overview(
         px_of_level_0: that a px of the picture is wide.
         mpp: µm per px of the picture.
     """
-    counts = np.zeros(picture.shape[:2])
+    height, width = picture.shape[:2]
+    rows, columns = (max(round(side * mpp / _CELL), 1) for side in (height, width))
+    counts = np.zeros((rows, columns))
     for table in tables:
         x, y = (table[axis].to_numpy() / px_of_level_0 for axis in ("x", "y"))
-        row = np.clip(y.astype(int), 0, picture.shape[0] - 1)
-        column = np.clip(x.astype(int), 0, picture.shape[1] - 1)
+        row = np.clip((y * rows / height).astype(int), 0, rows - 1)
+        column = np.clip((x * columns / width).astype(int), 0, columns - 1)
         np.add.at(counts, (row, column), 1)
-    density = gaussian_filter(counts, SMOOTHING / mpp, mode="constant") / (mpp / 1000) ** 2
+    cell_mm2 = height / rows * width / columns * (mpp / 1000) ** 2
+    density = gaussian_filter(counts, SMOOTHING / _CELL, mode="constant") / cell_mm2
+    density = cv2.resize(density, (width, height), interpolation=cv2.INTER_LINEAR)
     file = io.BytesIO()
     Image.fromarray(_drawn(picture, density)).save(file, "JPEG", quality=88)
     write_bytes(path, file.getvalue())
