@@ -158,6 +158,9 @@ def _add_inference_keys(cfg: CN) -> None:
     node.OVERLAP = 64  # px
     node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
     node.BATCH = 8  # windows encoded at once; bounds memory
+    # Whole slides, px at the model's resolution, multiples of 32: the side of what stage 1 looks at
+    # at once, and the context around it; and the threads that read ahead.
+    cfg.SLIDE = CN({"TILE": 1024, "HALO": 256, "READERS": 2})
     # Masks of stage 2 averaged over flips and rotations of each window: eight times the work.
     cfg.TEST.AUG.ENABLED = False
     # Inference in bfloat16 where that does no harm; SOLVER.AMP.ENABLED is the same for training.

@@ -52,8 +52,12 @@ def predict_images(
 
 
 @contextmanager
-def failures_named(path: Path) -> Iterator[None]:
+def failures_named(path: Path, too_large: str = "cut it into tiles") -> Iterator[None]:
     """
+    Args:
+        path: of the image.
+        too_large: what helps where memory does not suffice.
+
     Raises:
         UserError: the block failed, for what reason ever: the other images shall have their turn.
     """
@@ -63,7 +67,7 @@ def failures_named(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            raise UserError(f"{path} does not fit into memory: cut it into tiles") from None
+            raise UserError(f"{path} does not fit into memory: {too_large}") from None
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{path} failed ({reason}): leave it out, and report this") from None
 

@@ -1,5 +1,6 @@
 """Nuclei as GeoJSON (RFC 7946) that QuPath imports as detections with classes and colours."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..structures.masks import BoxMask
@@ -43,27 +44,46 @@ def _feature(
     measurements = {"label": label, "score": score}
     if mask is not None:
         measurements["area px^2"] = mask.area
+    return nucleus_feature(
+        _point(*point) if mask is None else area_geometry(mask_polygons(mask)),
+        prediction.classes[category],
+        prediction.colors[category],
+        measurements,
+    )
+
+
+def nucleus_feature(
+    geometry: dict[str, Any],
+    class_name: str,
+    color: Sequence[int],
+    measurements: dict[str, float],
+) -> dict[str, Any]:
+    """A nucleus as a Feature that QuPath imports.
+
+    Args:
+        geometry: in GeoJSON's form.
+        class_name: what QuPath shall call its class.
+        color: RGB.
+        measurements: by name.
+    """
     return {
         "type": "Feature",
-        "geometry": _point(*point) if mask is None else _outlines(mask),
+        "geometry": geometry,
         "properties": {
             "objectType": "detection",
-            "classification": {
-                "name": prediction.classes[category],
-                "color": list(prediction.colors[category]),
-            },
+            "classification": {"name": class_name, "color": list(color)},
             "measurements": measurements,
         },
     }
 
 
-def _point(x: float, y: float) -> dict[str, Any]:
-    # Pixel-index units have their zero at the centre of the first pixel.
-    return {"type": "Point", "coordinates": [x + 0.5, y + 0.5]}
-
-
-def _outlines(mask: BoxMask) -> dict[str, Any]:
-    polygons = mask_polygons(mask)
+def area_geometry(polygons: Sequence[Sequence]) -> dict[str, Any]:
+    """Polygons, each a list of rings, as one geometry: a Polygon if there is but one."""
     if len(polygons) == 1:
         return {"type": "Polygon", "coordinates": polygons[0]}
     return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _point(x: float, y: float) -> dict[str, Any]:
+    # Pixel-index units have their zero at the centre of the first pixel.
+    return {"type": "Point", "coordinates": [x + 0.5, y + 0.5]}

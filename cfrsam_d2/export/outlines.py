@@ -3,17 +3,14 @@
 Coordinates: pixel edges; the first pixel of an image covers 0..1 in x and y.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
 from ..structures.masks import BoxMask
 
 Ring = list[tuple[int, int]]  # closed: the last x, y is the first
-
-# Steps along a pixel's sides, the pixel on the side of the next step: above it to the right, right
-# of it downwards, below it to the left, left of it upwards.
-_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
-_Edge = tuple[int, int, int]  # from x, y, one of _STEPS
 
 
 def mask_polygons(mask: BoxMask) -> list[list[Ring]]:
@@ -29,11 +26,14 @@ def mask_polygons(mask: BoxMask) -> list[list[Ring]]:
         One polygon per part, largest first: its outer ring, then its holes. As RFC 7946 (3.1.6) has
         it, outer rings have positive area in x and y, holes negative. Only corners are vertices.
     """
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(
-        mask.pixels.astype(np.uint8), connectivity=4
-    )
+    padded = np.zeros((mask.pixels.shape[0] + 2, mask.pixels.shape[1] + 2), dtype=np.uint8)
+    padded[1:-1, 1:-1] = mask.pixels
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(padded, connectivity=4)
+    polygons: list[list[Ring]] = [[] for _ in range(count)]  # by part; the background has none
+    for part, ring in _trace_rings(parts, mask.left, mask.top):
+        polygons[part].append(ring)
     largest_first = sorted(range(1, count), key=lambda part: -stats[part, cv2.CC_STAT_AREA])
-    return [_trace_part(BoxMask(mask.left, mask.top, parts == part)) for part in largest_first]
+    return [_outer_first(polygons[part]) for part in largest_first]
 
 
 def signed_area(ring: Ring) -> float:
@@ -42,42 +42,72 @@ def signed_area(ring: Ring) -> float:
     return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
 
 
-def _trace_part(part: BoxMask) -> list[Ring]:
-    """The rings of a 4-connected part, the outer one first."""
-    edges = _edges(part)
-    left = dict(edges)  # unlike a set, always in the same order
-    rings = []
-    while left:
-        rings.append(_trace_ring(next(iter(left)), edges, left))
-    return sorted(rings, key=signed_area, reverse=True)
+def _outer_first(rings: list[Ring]) -> list[Ring]:
+    return sorted(rings, key=signed_area, reverse=True) if len(rings) > 1 else rings
 
 
-def _trace_ring(first: _Edge, edges: dict[_Edge, None], left: dict[_Edge, None]) -> Ring:
-    """Follow the edges from `first` until it comes again; take them out of `left`."""
-    ring: Ring = []
-    edge = first
-    while edge in left:
-        del left[edge]
-        x, y, step = edge
-        x, y = x + _STEPS[step][0], y + _STEPS[step][1]
-        # Where two pixels of the part touch at a corner, turn away from the pixel: the ring stays
-        # with the background, and does not meet itself there.
-        turn = next(turn for turn in (3, 0, 1) if (x, y, (step + turn) % 4) in edges)
-        if turn:
-            ring.append((x, y))
-        edge = x, y, (step + turn) % 4
-    return [*ring, ring[0]]
+def _trace_rings(parts: np.ndarray, left: int, top: int) -> Iterator[tuple[int, Ring]]:
+    """Walk from corner to corner, along a row and along a column in turn, inside to the right.
+
+    Args:
+        parts: the part of each pixel, 0 outside, with a frame of one pixel of outside.
+        left, top: x, y of the first pixel within the frame.
+
+    Yields:
+        Each ring with its part.
+    """
+    corners = _corners(parts)
+    below = _neighbours(parts)[3].ravel()[corners].tolist()  # the part right below a corner
+    across = _next_in_column(corners, parts)
+    rows, columns = np.divmod(corners, parts.shape[1] - 1)
+    points = list(zip((columns + left).tolist(), (rows + top).tolist(), strict=True))
+    walked = bytearray(len(points))
+    for start in range(0, len(points), 2):
+        if below[start] and not walked[start]:  # the upper side of a part: the walk goes right
+            ring, corner = [], start
+            while not walked[corner]:
+                walked[corner] = True
+                ring += points[corner ^ 1], points[across[corner ^ 1]]
+                corner = across[corner ^ 1]
+            yield below[start], [*ring, ring[0]]
 
 
-def _edges(part: BoxMask) -> dict[_Edge, None]:
-    """All sides of pixels between the part and its outside."""
-    inside = np.pad(part.pixels, 1)
-    edges: dict[_Edge, None] = {}
-    # Of each side of a pixel: where its neighbour there is, and where the edge along it starts.
-    sides = (((-1, 0), (0, 0)), ((0, 1), (1, 0)), ((1, 0), (1, 1)), ((0, -1), (0, 1)))
-    for step, (neighbour, (dx, dy)) in enumerate(sides):
-        outside = ~np.roll(inside, (-neighbour[0], -neighbour[1]), axis=(0, 1))
-        rows, columns = np.nonzero(inside & outside)
-        xs, ys = columns + part.left - 1 + dx, rows + part.top - 1 + dy
-        edges |= dict.fromkeys((x, y, step) for x, y in zip(xs.tolist(), ys.tolist(), strict=True))
-    return edges
+def _corners(parts: np.ndarray) -> np.ndarray:
+    """Where rings turn, row after row, as indices of pixels' upper left corners; even in each row.
+
+    Two corners of a row, an even one and the next, are the ends of an edge. Where two pixels touch
+    at a corner alone, it is there twice: an edge to the left ends there, and one to the right.
+    """
+    up_left, up_right, down_left, down_right = _neighbours(parts > 0)
+    odd = up_left ^ up_right ^ down_left ^ down_right
+    touching = (up_left ^ up_right) & (up_left ^ down_left) & ~odd
+    corners = np.flatnonzero(odd | touching)
+    return corners.repeat(1 + touching.ravel()[corners])
+
+
+def _next_in_column(corners: np.ndarray, parts: np.ndarray) -> list[int]:
+    """Of each corner the one at the other end of its edge up or down, by their places in `corners`.
+
+    Where two pixels of one part touch at a corner, the ring stays with the background and does not
+    meet itself there; where two parts do, it stays with its part.
+    """
+    up_left, up_right, down_left, down_right = (
+        each.ravel()[corners] for each in _neighbours(parts)
+    )
+    second = np.zeros(len(corners), dtype=bool)
+    second[1:] = corners[1:] == corners[:-1]
+    twice = second.copy()
+    twice[:-1] |= second[1:]
+    one_part = np.where(up_left > 0, up_left == down_right, up_right == down_left)
+    to_left_is_up = (up_left > 0) ^ one_part  # the edge to the left goes on upwards
+    is_lower = twice & (second == to_left_is_up)
+    rows, columns = np.divmod(corners, parts.shape[1] - 1)
+    order = np.lexsort((is_lower, rows, columns))
+    across = np.empty_like(order)
+    across[order[::2]], across[order[1::2]] = order[1::2], order[::2]
+    return across.tolist()
+
+
+def _neighbours(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Around each corner of pixels: those up left, up right, down left, down right."""
+    return pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, :-1], pixels[1:, 1:]

@@ -54,16 +54,21 @@ class SlidingWindow:
                 "below their size"
             )
 
+    @property
+    def stride(self) -> int:
+        """Px from a window to the next."""
+        return self.size - self.overlap
+
+    def starts(self, length: int) -> list[int]:
+        """Where the windows of a row or column of `length` px start; the last is moved back."""
+        return [*range(0, length - self.size, self.stride), max(length - self.size, 0)]
+
     def windows(self, image: int, height: int, width: int) -> list[Window]:
-        """The windows of an image; the last of a row or column is moved back into it."""
-        rows, columns = (
-            [*range(0, length - self.size, self.size - self.overlap), max(length - self.size, 0)]
-            for length in (height, width)
-        )
+        """The windows of an image, row by row."""
         return [
             Window(image, x, y, min(x + self.size, width), min(y + self.size, height))
-            for y in rows
-            for x in columns
+            for y in self.starts(height)
+            for x in self.starts(width)
         ]
 
     def batches(

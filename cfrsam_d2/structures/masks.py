@@ -175,9 +175,14 @@ class BoxMasks:
         height, width = self.image_size
         return f"BoxMasks({len(self)} masks of an image of {height}×{width} px)"
 
+    def inside(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of every pixel of the masks, mask after mask and row after row: its mask, x and y."""
+        owner, x, y = _box_pixels(self.boxes)
+        return owner[self.pixels], x[self.pixels], y[self.pixels]
+
     def areas(self) -> Tensor:
         """Px of each mask, (N,)."""
-        owner, _, _ = self._inside()
+        owner, _, _ = self.inside()
         return torch.bincount(owner, minlength=len(self))
 
     def nonempty(self) -> Tensor:
@@ -186,7 +191,7 @@ class BoxMasks:
 
     def centroids(self) -> Tensor:
         """Mean x, y of each mask's pixels in pixel-index units, (N, 2) float64; NaN without any."""
-        owner, x, y = self._inside()
+        owner, x, y = self.inside()
         sums = [torch.bincount(owner, axis.double(), minlength=len(self)) for axis in (x, y)]
         return torch.stack(sums, dim=1) / self.areas()[:, None]
 
@@ -211,7 +216,7 @@ class BoxMasks:
             order = torch.arange(len(self) - 1, -1, -1, device=self.device)
         rank = torch.empty_like(order)
         rank[order] = torch.arange(1, len(order) + 1, device=self.device)
-        owner, x, y = self._inside()
+        owner, x, y = self.inside()
         height, width = self.image_size
         top = rank.new_zeros(height * width)
         top.scatter_reduce_(0, y * width + x, rank[owner], "amax")
@@ -221,7 +226,7 @@ class BoxMasks:
     def to_bitmasks(self) -> BitMasks:
         """Detectron2's form, N×H×W px."""
         frames = torch.zeros((len(self), *self.image_size), dtype=torch.bool, device=self.device)
-        owner, x, y = self._inside()
+        owner, x, y = self.inside()
         frames[owner, y, x] = True
         return BitMasks(frames)
 
@@ -244,11 +249,6 @@ class BoxMasks:
             corner = masks.boxes.new_tensor([[left, top]])
             rescaled.append(BoxMasks.from_frames(frame, image_size, corner))
         return BoxMasks.cat(rescaled).to(self.device)
-
-    def _inside(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every pixel of the masks: its mask, x and y in the image."""
-        owner, x, y = _box_pixels(self.boxes)
-        return owner[self.pixels], x[self.pixels], y[self.pixels]
 
     def _split(self) -> tuple[Tensor, ...]:
         return self.pixels.split(_box_areas(self.boxes).tolist()) if len(self) else ()

@@ -165,11 +165,20 @@ class CFRSAM(PromptLearner):
         prompts = None if proposals is None else [prompts_of(each) for each in proposals]
         for windows in self.sliding_window.batches(sizes, prompts):
             cut = [images[i][:, y0:y1, x0:x1] for i, x0, y0, x1, y1 in windows]
-            batch = ImageList.from_tensors(cut, self.backbone.size_divisibility).tensor
-            if self.test_time_augmentation:
-                yield EncodedWindows(windows, encode_views(self.encode, batch))
-            else:
-                yield EncodedWindows(windows, self.encode(batch))
+            yield EncodedWindows(windows, self.encode_cut(cut))
+
+    def encode_cut(self, images: list[Tensor]) -> ImageMaps | list[ImageMaps]:
+        """The maps of windows that are cut out, (3, h, w) of one size; normalised."""
+        batch = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
+        return (
+            self.encode(batch)
+            if not self.test_time_augmentation
+            else encode_views(self.encode, batch)
+        )
+
+    def encode_views(self, images: Tensor) -> list[ImageMaps]:
+        """As `encode`, of each of the views that test-time augmentation averages."""
+        return encode_views(self.encode, images)
 
     def encode(self, images: Tensor) -> ImageMaps:
         """The maps that prompts share, of normalised images (n, 3, h, w), multiples of 16."""
@@ -192,41 +201,44 @@ class CFRSAM(PromptLearner):
         """
         candidates: list[list[Instances]] = [[] for _ in proposals]
         for each in windows:
-            for window, found in self._segment_windows(each, proposals):
+            for window, found in self.candidates(each, proposals):
                 candidates[window.image].append(found)
         return [_best_candidates(*each) for each in zip(proposals, candidates, strict=True)]
 
-    def _segment_windows(
+    def candidates(
         self, encoded: EncodedWindows, proposals: list[Instances]
     ) -> Iterator[tuple[Window, Instances]]:
-        """The candidates of a window: `pred_masks`, `scores` and the index of each `proposal`."""
+        """The masks of the proposals in each window but those that it cuts off, a chunk at a time.
+
+        No chunk holds prompts of two windows: what a window gives does not depend on its batch.
+
+        Args:
+            encoded: some windows.
+            proposals: of each image, see `segment`.
+
+        Yields:
+            A window, and Instances with `pred_masks`, `scores` and the index of each `proposal`.
+        """
         predict: Callable[..., tuple[Tensor, Tensor]] = self.mask_head.inference
         if self.test_time_augmentation:
             predict = partial(average_views, self.mask_head)
-        inside = [
-            prompts_in_window(prompts_of(proposals[window.image]), window)
-            for window in encoded.windows
-        ]
-        if self.negative_prompts:
-            inside = [(i, with_negatives(points, self.negative_prompts)) for i, points in inside]
-        counts = torch.tensor([len(indices) for indices, _ in inside])
-        prompt_window = torch.arange(len(counts)).repeat_interleave(counts).to(self.device)
-        proposal, prompts = (torch.cat(each) for each in zip(*inside, strict=True))
-        for chunk in torch.arange(len(prompts)).split(self.mask_head.prompts_per_chunk):
-            if len(chunk) == 0:
-                return
-            numbers = prompt_window[chunk]
-            masks, scores = predict(encoded.maps, prompts[chunk], numbers)
-            for number in numbers.unique().tolist():
-                window, here = encoded.windows[number], numbers == number
-                image_size = proposals[window.image].image_size
-                frames = masks[here][:, : window.y1 - window.y0, : window.x1 - window.x0]
-                corner = numbers.new_tensor([[window.x0, window.y0]])
+        for number, window in enumerate(encoded.windows):
+            inside, prompts = prompts_in_window(prompts_of(proposals[window.image]), window)
+            if self.negative_prompts:
+                prompts = with_negatives(prompts, self.negative_prompts)
+            image_size = proposals[window.image].image_size
+            corner = inside.new_tensor([[window.x0, window.y0]])
+            size = self.mask_head.prompts_per_chunk
+            for some, proposal in zip(prompts.float().split(size), inside.split(size), strict=True):
+                if len(some) == 0:
+                    continue
+                masks, scores = predict(encoded.maps, some, torch.full_like(proposal, number))
+                frames = masks[:, : window.y1 - window.y0, : window.x1 - window.x0]
                 found = Instances(
                     image_size,
                     pred_masks=BoxMasks.from_frames(frames, image_size, corner),
-                    scores=scores[here],
-                    proposal=proposal[chunk][here],
+                    scores=scores,
+                    proposal=proposal,
                 )
                 whole = self.sliding_window.keeps(found.pred_masks.boxes, window, image_size)
                 yield window, found[found.pred_masks.nonempty() & whole]

@@ -111,6 +111,6 @@ class PromptLearner(nn.Module):
         ]
 
     def propose(self, images: list[Tensor]) -> list[Instances]:
-        """The proposals of each image, see `select_points`; normalised images (3, H, W)."""
+        """The proposals of each image, of normalised images (3, H, W)."""
         proposals, _ = self.proposal_generator(ImageList.from_tensors(images), None)
         return proposals

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from ...config import choose
 from ...errors import UserError
+from ..postprocessing import suppress_within_radius
 from .backbone import build_convnext
 from .losses import average_over_ranks, classification_loss, mask_loss, regression_loss
 from .matcher import match_points
 from .padding import reflect_pad
-from .points import anchor_grid, enlarge_mask, sample_at_points, select_points
+from .points import anchor_grid, enlarge_mask, foreground_points, sample_at_points
 
 
 class PointPredictions(NamedTuple):
@@ -172,6 +173,7 @@ class CentroidProposalGenerator(nn.Module):
         self.suppression_radius = suppression_radius
         self.keep_on_mask_only = keep_on_mask_only
         self.centred_sampling = centred_sampling
+        self.pad_cell = self.strides[-1] if centred_sampling else anchor_stride
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec] | None) -> dict[str, Any]:
@@ -210,22 +212,25 @@ class CentroidProposalGenerator(nn.Module):
 
         Returns:
             No proposals and the losses `loss_point_cls`, `loss_point_reg`, `loss_point_mask`, or
-            the proposals of each image (see `select_points`) and no losses.
+            the proposals of each image (see `inference`) and no losses.
         """
-        predictions = self.predict(self._pad(images))
+        predictions = self.predict(self.pad(images))
         if self.training:
             assert gt_instances is not None, "training needs the ground truth"
             return [], self.losses(predictions, gt_instances, self.match(predictions, gt_instances))
         return self.inference(predictions, images.image_sizes), {}
 
-    def _pad(self, images: ImageList) -> Tensor:
+    def pad(self, images: ImageList) -> Tensor:
         """Mirror each image at bottom right, to whole anchor cells and a cell of the coarsest map.
+
+        Where sampling is centred, to whole cells of that map: else the maps of the levels, whose
+        sizes are rounded, lie upon each other in a way that depends on the image's size.
 
         Returns:
             (B, 3, H, W), with H×W of the largest.
         """
         height, width = (
-            max(math.ceil(side / self.anchor_stride) * self.anchor_stride, self.strides[-1])
+            max(math.ceil(side / self.pad_cell) * self.pad_cell, self.strides[-1])
             for side in images.tensor.shape[-2:]
         )
         return torch.stack([reflect_pad(images[i], height, width) for i in range(len(images))])
@@ -321,20 +326,33 @@ class CentroidProposalGenerator(nn.Module):
     def inference(
         self, predictions: PointPredictions, image_sizes: list[tuple[int, int]]
     ) -> list[Instances]:
-        """The proposals of each image; `image_sizes` are (height, width) without padding."""
+        """The proposals of each image, highest score first: of the foreground's points within
+        `suppression_radius` of each other the best; fields as of `foreground_points`."""
         return [
-            select_points(
-                points,
-                logits,
-                mask_logits,
-                image_size,
-                suppression_radius=self.suppression_radius,
-                keep_on_mask_only=self.keep_on_mask_only,
-            )
-            for points, logits, mask_logits, image_size in zip(
+            found[
+                suppress_within_radius(
+                    found.proposal_points, found.proposal_scores, self.suppression_radius
+                )
+            ]
+            for found in self.foreground(predictions, image_sizes)
+        ]
+
+    def foreground(
+        self, predictions: PointPredictions, image_sizes: list[tuple[int, int]]
+    ) -> list[Instances]:
+        """The points of each image before suppression, see `foreground_points`.
+
+        Args:
+            predictions: of the images.
+            image_sizes: (height, width) without padding.
+        """
+        return [
+            foreground_points(*of_image, size, keep_on_mask_only=self.keep_on_mask_only)
+            for *of_image, size in zip(
                 predictions.points,
                 predictions.logits,
                 predictions.mask_logits,
+                predictions.anchors - self.anchor_stride / 2,
                 image_sizes,
                 strict=True,
             )

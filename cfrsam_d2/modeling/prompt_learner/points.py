@@ -9,7 +9,6 @@ import math
 import torch
 import torch.nn.functional as F
 from detectron2.structures import Instances
-from scipy.spatial import KDTree
 from torch import Tensor
 
 
@@ -76,26 +75,23 @@ def enlarge_mask(
 
 
 @torch.no_grad()
-def select_points(
+def foreground_points(
     points: Tensor,
     logits: Tensor,
     mask_logits: Tensor,
+    cells: Tensor,
     image_size: tuple[int, int],
     *,
-    suppression_radius: float,
     keep_on_mask_only: bool,
 ) -> Instances:
-    """The predicted nuclei of one image, highest score first.
-
-    Background is dropped, points are moved into the image, and of points within
-    `suppression_radius` of each other the best stays.
+    """The anchors of one image that see a nucleus, their points moved into the image.
 
     Args:
         points: (A, 2) points (x, y) in px.
         logits: (A, K+1) logits, background last.
         mask_logits: (H, W) logits of the foreground, H×W at least `image_size`.
+        cells: (A, 2) upper left corners x, y of the anchors' cells; those in the padding see none.
         image_size: height and width of the image without padding, in px.
-        suppression_radius: px.
         keep_on_mask_only: drop points in whose pixel, coordinates cut off, the mask logit is 0 or
             less.
 
@@ -107,12 +103,11 @@ def select_points(
     scores, classes = logits.float().softmax(dim=-1).max(dim=-1)
     height, width = image_size
     points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
-    keep = classes != logits.shape[-1] - 1
+    keep = (classes != logits.shape[-1] - 1) & (cells < cells.new_tensor([width, height])).all(1)
     if keep_on_mask_only:
         x, y = points.long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0
     kept = keep.nonzero().squeeze(1)
-    kept = kept[suppress_within_radius(points[kept], scores[kept], suppression_radius)]
     return Instances(
         image_size,
         proposal_points=points[kept],
@@ -120,30 +115,3 @@ def select_points(
         proposal_scores=scores[kept],
         proposal_anchors=kept,
     )
-
-
-def suppress_within_radius(points: Tensor, scores: Tensor, radius: float) -> Tensor:
-    """Greedy suppression by score: a kept point removes all others within `radius`.
-
-    Args:
-        points: (N, 2) in px.
-        scores: (N,).
-        radius: px; a point at exactly this distance is removed.
-
-    Returns:
-        Indices of the kept points by falling score, int64.
-    """
-    order = scores.argsort(descending=True, stable=True)
-    if len(order) == 0:
-        return order
-    ranked = points[order].cpu().numpy()
-    neighbours = KDTree(ranked).query_ball_point(ranked, radius)
-    removed = [False] * len(ranked)
-    kept = []
-    for i, near in enumerate(neighbours):
-        if removed[i]:
-            continue
-        kept.append(i)
-        for j in near:
-            removed[j] = True
-    return order[torch.tensor(kept, device=order.device)]

@@ -8,7 +8,6 @@ from detectron2.structures import BitMasks, ImageList, Instances
 from cfrsam_d2.modeling.prompt_learner import CentroidProposalGenerator
 from cfrsam_d2.modeling.prompt_learner.backbone import build_convnext
 from cfrsam_d2.modeling.prompt_learner.padding import reflect_pad
-from cfrsam_d2.modeling.prompt_learner.points import select_points
 
 
 @pytest.fixture
@@ -39,14 +38,7 @@ def test_at_a_padded_border_are_the_points_of_an_image_that_goes_on_so(
     image = torch.randn(3, *size)
     whole = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 3), (0, 5)), mode="reflect"))
     predictions = generator.eval().predict(whole[None])
-    expected = select_points(
-        predictions.points[0],
-        predictions.logits[0],
-        predictions.mask_logits[0],
-        size,
-        suppression_radius=0.0,
-        keep_on_mask_only=False,
-    )
+    (expected,) = generator.inference(predictions, [size])
     (found,), _ = generator(ImageList.from_tensors([image]), None)
     assert len(found) == 8 * 11
     assert torch.equal(found.proposal_anchors, expected.proposal_anchors)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from cfrsam_d2.modeling.postprocessing import suppress_within_radius
 from cfrsam_d2.modeling.prompt_learner.points import (
     anchor_grid,
+    foreground_points,
     sample_at_points,
-    select_points,
-    suppress_within_radius,
 )
 
 
@@ -38,15 +38,24 @@ def test_sampling_moves_gradients_into_points():
     assert (points.grad != 0).all()
 
 
-def select(points, probabilities, mask_logits=None, size=(20, 30), radius=3.0, on_mask=False):
-    return select_points(
+def select(
+    points, probabilities, mask_logits=None, size=(20, 30), radius=3.0, on_mask=False, cells=None
+):
+    found = foreground_points(
         torch.tensor(points),
         torch.tensor(probabilities).log(),
         torch.zeros(size) if mask_logits is None else mask_logits,
+        torch.zeros(len(points), 2) if cells is None else torch.tensor(cells),
         size,
-        suppression_radius=radius,
         keep_on_mask_only=on_mask,
     )
+    return found[suppress_within_radius(found.proposal_points, found.proposal_scores, radius)]
+
+
+def test_anchors_in_the_padding_see_no_nuclei():
+    points, probabilities = [[3.0, 3.0], [29.0, 3.0], [29.0, 19.0]], [[0.9, 0.1]] * 3
+    found = select(points, probabilities, cells=[[0.0, 0.0], [24.0, 0.0], [32.0, 16.0]])
+    assert found.proposal_anchors.tolist() == [0, 1]
 
 
 def test_a_kept_point_removes_others_but_a_removed_one_does_not():

@@ -1,0 +1,153 @@
+"""The three passes over a slide, each of which goes on where it was broken off."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from ..modeling.meta_arch import CFRSAM
+from ..modeling.sliding_window import Window
+from . import candidates, points
+from .bad_tiles import BadTiles
+from .lattice import Box, Chunk, Lattice
+from .nuclei import measured_nuclei
+from .parts import Parts
+from .progress import Progress
+from .read_ahead import ReadAhead
+from .reader import SlideReader
+from .table import numbered
+from .tissue import TissueMask
+
+Item = TypeVar("Item")
+BATCHES_AHEAD = 2
+
+
+@dataclass
+class SlideJob:
+    """What is needed to find the nuclei of one slide.
+
+    Attributes:
+        model: in evaluation mode, with SAMPLING centred.
+        class_names: of the model.
+        reader: of the slide.
+        tissue: on it.
+        lattice: of it.
+        folder: of the parts.
+        progress: is told of finished chunks.
+        most_bad: the share of the tissue above which tiles that cannot be read fail the slide.
+    """
+
+    model: CFRSAM
+    class_names: Sequence[str]
+    reader: SlideReader
+    tissue: TissueMask
+    lattice: Lattice
+    folder: Path
+    progress: Progress
+    most_bad: float
+
+    def find_nuclei(self, regions: ReadAhead) -> Iterator[pa.Table]:
+        """Run what is left of the passes.
+
+        Args:
+            regions: of the slide.
+
+        Returns:
+            The nuclei of chunk after chunk, see `table.SCHEMA`; `id` runs on.
+        """
+        found = self.find_points(regions)
+        index = points.PointIndex(
+            np.column_stack([found["x"].to_numpy(), found["y"].to_numpy()]),
+            self.lattice.sliding_window.stride,
+        )
+        windows = {
+            chunk: [each for each in self.lattice.windows(chunk) if index.has(Box(*each[1:]))]
+            for chunk in self.lattice.chunks()
+        }
+        windows = {chunk: each for chunk, each in windows.items() if each}
+        self.cut_masks(regions, index, windows)
+        return numbered(self.measure(found, list(windows)))
+
+    def find_points(self, regions: ReadAhead) -> pa.Table:
+        """First pass: the points of the slide, see `points.SCHEMA`.
+
+        Raises:
+            UserError: too much of the slide cannot be read.
+        """
+        chunks = [each for each in self.lattice.chunks() if self.tissue.touches(*each.box)]
+        parts, unreadable = Parts(self.folder / "points"), BadTiles(self.folder, self.reader)
+        missing = parts.missing(chunks)
+        tiles = {
+            chunk: [each for each in self.lattice.tiles(chunk) if self.tissue.touches(*each.core)]
+            for chunk in missing
+        }
+        found = (
+            points.points_of_tile(self.model, tile, pixels)
+            for tile, pixels in regions.read(
+                _all(tiles), lambda tile: tile.region, ahead=BATCHES_AHEAD
+            )
+        )
+        with self.progress.of_pass("points", chunks, missing) as done:
+            for chunk, tables in _by_chunk(tiles, found):
+                unreadable.check(self.most_bad * self.tissue.mm2)
+                table = pa.concat_tables([points.SCHEMA.empty_table(), *tables])
+                parts.write(chunk, table)
+                done(chunk, len(table))
+        radius = self.model.proposal_generator.suppression_radius
+        return points.kept_points(parts, chunks, radius)
+
+    def cut_masks(
+        self, regions: ReadAhead, index: points.PointIndex, windows: dict[Chunk, list[Window]]
+    ) -> None:
+        """Second pass: the masks of the points in all windows that hold any."""
+        parts = Parts(self.folder / "candidates")
+        left = {chunk: windows[chunk] for chunk in parts.missing(list(windows))}
+        ahead = BATCHES_AHEAD * self.lattice.sliding_window.batch
+        found = candidates.masks_in_windows(
+            self.model,
+            index,
+            (self.lattice.height, self.lattice.width),
+            regions.read(_all(left), lambda window: Box(*window[1:]), ahead),
+        )
+        with self.progress.of_pass("masks", list(windows), list(left)) as done:
+            for chunk, tables in _by_chunk(left, found):
+                table = pa.concat_tables(tables)
+                table = table.take(candidates.best_of_each_point(table))
+                parts.write(chunk, table)
+                done(chunk, len(table))
+
+    def measure(self, found: pa.Table, chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
+        """Third pass: the nuclei of chunk after chunk, see `table.SCHEMA`."""
+        of_masks, parts = Parts(self.folder / "candidates"), Parts(self.folder / "nuclei")
+        kept = candidates.kept_candidates(of_masks, chunks, self.model.nms_thresh)
+        missing = parts.missing(chunks)
+        with self.progress.of_pass("nuclei", chunks, missing) as done:
+            for chunk in missing:
+                table = measured_nuclei(
+                    of_masks.read(chunk).take(kept[chunk]),
+                    found,
+                    (self.lattice.height, self.lattice.width),
+                    class_names=self.class_names,
+                    scale=self.reader.scale,
+                    mpp=self.reader.slide_mpp,
+                )
+                parts.write(chunk, table)
+                done(chunk, len(table))
+        return (parts.read(chunk) for chunk in chunks)
+
+
+def _all(of_chunks: dict[Chunk, list[Item]]) -> Iterator[Item]:
+    return (item for items in of_chunks.values() for item in items)
+
+
+def _by_chunk(
+    of_chunks: dict[Chunk, list[Any]], results: Iterable[Item]
+) -> Iterator[tuple[Chunk, list[Item]]]:
+    """The chunks with the results of their items, which come one by one in the same order."""
+    stream = iter(results)
+    for chunk, items in of_chunks.items():
+        yield chunk, list(islice(stream, len(items)))

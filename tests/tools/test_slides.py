@@ -1,0 +1,43 @@
+"""The command line of whole slides; what it does is tested in tests/slides/."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from cfrsam_d2.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import slides as tool
+
+REQUIRED = ["--config-file", "c.yaml", "--output", "out"]
+
+
+def test_slides_and_keys_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "SLIDE").touch()
+    slides = [tmp_path / "a.svs", Path("B.SVS"), tmp_path / "SLIDE"]
+    words = [slides[0], slides[2], Path("MODEL.DEVICE"), Path("cpu")]
+    assert tool.split_slides(words) == (words[:2], ["MODEL.DEVICE", "cpu"])
+    assert tool.split_slides(slides[:1]) == (slides[:1], [])
+
+
+def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "openslide" else find(name)
+    )
+    with pytest.raises(UserError, match=r"openslide.* not installed: .*\[slides\]"):
+        tool.check_packages()
+
+
+def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["a.svs", "b.svs", "--mask", "m.png", *REQUIRED], "--mask is of one slide"),
+        (["a.svs", "--mask", "m.png", "--no-mask", *REQUIRED], "not allowed with"),
+        (["a.svs", "--mpps", "1", *REQUIRED], "--mpps is no option"),
+        (REQUIRED, "slides"),
+    ):
+        with pytest.raises(SystemExit):
+            tool.main(arguments)
+        assert said in capsys.readouterr().err

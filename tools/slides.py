@@ -1,0 +1,89 @@
+#!/usr/bin/env python
+"""Find every nucleus of whole slides, in bounded memory.
+
+    python tools/slides.py SLIDE… --output DIR --config-file configs/cfrsam_b.yaml [KEY VALUE …]
+
+Each slide gets a folder in DIR, with nuclei.parquet, nuclei.geojson.gz, labels.ome.zarr,
+nuclei.zarr, overview.jpg and summary.json. A run that was killed goes on when the same command is
+run again. Slides that fail are listed at the end, and the exit status is 1. docs/slides.md walks
+through it.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfrsam_d2.command_line import build_parser
+from cfrsam_d2.errors import UserError, exits_on_user_error
+
+
+@exits_on_user_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = build_parser(__doc__)
+    parser.add_argument("slides", nargs="+", type=Path, help="files of whole slides, or images")
+    parser.add_argument("--config-file", required=True, help="of stage 2")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the results")
+    parser.add_argument("--mpp", type=float, help="µm/px of the slides, in place of what they say")
+    tissue = parser.add_mutually_exclusive_group()
+    tissue.add_argument("--mask", type=Path, help="of the tissue: an image, or GeoJSON of QuPath")
+    tissue.add_argument("--no-mask", action="store_true", help="take the whole slide for tissue")
+    parser.add_argument(
+        "--geojson-per-chunk", action="store_true", help="many GeoJSON files in place of one"
+    )
+    parser.add_argument("--ome-tiff", action="store_true", help="labels as OME-TIFF, too")
+    parser.add_argument(
+        "--max-bad-tiles",
+        type=float,
+        default=0.1,
+        metavar="PERCENT",
+        help="of the tissue that may be unreadable (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="progress in lines of JSON")
+    args, overrides = parser.parse_known_args(arguments)
+    if unknown := [word for word in overrides if word.startswith("--")]:
+        parser.error(f"{unknown[0]} is no option")
+    slides, more_overrides = split_slides(args.slides)
+    if args.mask is not None and len(slides) > 1:
+        parser.error("--mask is of one slide, but there are several")
+    check_packages()
+    from cfrsam_d2.apps.slides import SlideOptions, segment_slides  # takes seconds
+
+    options = SlideOptions(
+        mpp=args.mpp,
+        mask=args.mask,
+        whole=args.no_mask,
+        geojson_per_chunk=args.geojson_per_chunk,
+        ome_tiff=args.ome_tiff,
+        most_bad=args.max_bad_tiles / 100,
+        as_json=args.json,
+    )
+    failures = segment_slides(
+        slides, args.output, args.config_file, [*more_overrides, *overrides], options
+    )
+    if failures:
+        sys.exit(1)
+
+
+def split_slides(words: Sequence[Path]) -> tuple[Sequence[Path], Sequence[str]]:
+    """Slides, and the KEY VALUE pairs that follow them: a key is in upper case and no file."""
+    is_key = (str(word).isupper() and not word.exists() for word in words)
+    count = next((i for i, each in enumerate(is_key) if each), len(words))
+    return words[:count], [str(word) for word in words[count:]]
+
+
+def check_packages() -> None:
+    """
+    Raises:
+        UserError: a package of the extra `[slides]` is not installed.
+    """
+    packages = ("openslide", "pyarrow", "shapely", "tifffile", "zarr", "imagecodecs")
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise UserError(
+            f"{', '.join(missing)} not installed: run `pip install 'cfrsam_d2[slides]'`, in a "
+            "clone `pip install -e '.[slides]'`"
+        )
+
+
+if __name__ == "__main__":
+    main()
