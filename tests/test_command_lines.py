@@ -13,7 +13,7 @@ import pytest
 
 import cfrsam_d2
 from cfrsam_d2.export import FORMATS
-from cfrsam_d2.threads import WORDS
+from cfrsam_d2.threads import WAITING, WORDS
 from tools import predict
 from train_net import training_parser
 
@@ -77,7 +77,7 @@ def test_a_format_that_is_none_needs_no_torch() -> None:
 
 def test_what_the_user_says_of_waiting_threads_stands() -> None:
     code = f"import cfrsam_d2, os; print({{n: os.environ[n] for n in {WORDS} & os.environ.keys()}})"
-    assert eval(in_new_process(code).stdout) == {"OMP_WAIT_POLICY": "PASSIVE"}
+    assert eval(in_new_process(code).stdout) == WAITING
     for said in ({"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
         assert eval(in_new_process(code, **said).stdout) == said
 
