@@ -66,5 +66,5 @@ def give_prompts(model: CFRSAM, count: int, size: int = IMAGE_SIZE) -> None:
     model.proposal_generator.inference = lambda predictions, image_sizes: [proposals]
     predict = model.mask_head.predict
     model.mask_head.predict = lambda maps, prompts, prompt_image, gt_masks=None: predict(
-        maps, prompts, prompt_image, discs(prompts, *maps.frame_size)
+        maps, prompts, prompt_image, discs(prompts.flatten(1)[:, :2], *maps.frame_size)
     )

@@ -77,7 +77,10 @@ def final_state(output: Path) -> dict[str, torch.Tensor]:
 def test_both_stages_resume_exactly_and_evaluate(
     generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    generator_keys: list[object] = ["MODEL.PROPOSAL_GENERATOR.NAME", generator]
+    negatives = 0 if generator == "BoxProposalGenerator" else 2  # boxes have none
+    generator_keys: list[object] = [
+        *("MODEL.PROPOSAL_GENERATOR.NAME", generator, "MODEL.CFRSAM.NEGATIVE_PROMPTS", negatives)
+    ]
     overrides = generator_keys
     for stage in ("prompt_learner", "cfrsam"):
         straight, broken = tmp_path / stage, tmp_path / f"{stage}_broken"

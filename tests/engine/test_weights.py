@@ -113,7 +113,8 @@ def test_a_learner_of_another_kind_is_refused(learner: Path) -> None:
         ("MODEL.PROMPT_LEARNER.HIDDEN_DIM", 32, r"\d+ of another shape"),
         ("MODEL.PROPOSAL_GENERATOR.NAME", "BoxProposalGenerator", "4 missing .*size_head"),
     ):
-        cfg = config("cfrsam", LEARNER_WEIGHTS, learner, key, value)
+        keys = (LEARNER_WEIGHTS, learner, key, value, "MODEL.CFRSAM.NEGATIVE_PROMPTS", 0)
+        cfg = config("cfrsam", *keys)
         with pytest.raises(UserError, match=rf"model_best.pth .*another architecture, {message}"):
             load_initial_weights(build_model(cfg), cfg)
 
