@@ -31,6 +31,7 @@ from tabulate import tabulate
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.command_line import build_parser
 from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.modeling.sliding_window import SlidingWindow
 from cfrsam_d2.predictor import NucleusPredictor
 from cfrsam_d2.slides.candidates import SCHEMA, kept_candidates
 from cfrsam_d2.slides.geometry import mask_within
@@ -64,7 +65,7 @@ def make_slide(source: Path, side: int, folder: Path, *, glass: bool = True) -> 
     with open_slide(source, model_mpp=MPP, mpp=MPP) as reader:
         pixels = reader.read(0, 0, *reader.size)
     path = folder / f"{side}{'' if glass else '_full'}.svs"
-    plane = SyntheticPlane(pixels, (side, side), **({} if glass else {"glass": None}))
+    plane = SyntheticPlane(pixels, (side, side), (242, 242, 242) if glass else None)
     write_svs(path, plane, mpp=MPP)
     return path
 
@@ -115,7 +116,7 @@ def waiting(slide: Path) -> float:
 def merge(folder: Path) -> dict[str, float]:
     """The third pass over a million candidates of 12×12 px, 64 chunks of them, and one of them."""
     side, rng = 8, np.random.default_rng(0)
-    lattice = Lattice(3840 * side, 3840 * side, 1024, 256, predictor().model.sliding_window)
+    lattice = Lattice(3840 * side, 3840 * side, 1024, 256, SlidingWindow(256, 64, 7, 8))
     chunks, parts = lattice.chunks(), Parts(folder / "candidates")
     count = CANDIDATES // len(chunks)
     disc = np.hypot(*np.mgrid[-5.5:6, -5.5:6]) < 6

@@ -118,7 +118,7 @@ def check_model(predictor: NucleusPredictor) -> None:
     """
     if not isinstance(predictor.model, CFRSAM):
         raise UserError("the config is of stage 1, which predicts points: name one of stage 2")
-    if predictor.model.proposal_generator.proposes_boxes:
+    if predictor.cfg.MODEL.PROPOSAL_GENERATOR.NAME == "BoxProposalGenerator":
         raise UserError(
             "MODEL.PROPOSAL_GENERATOR.NAME prompts with boxes, and slides are segmented by points: "
             "name a config of CentroidProposalGenerator"

@@ -347,8 +347,10 @@ class CentroidProposalGenerator(nn.Module):
             image_sizes: (height, width) without padding.
         """
         return [
-            foreground_points(*of_image, size, keep_on_mask_only=self.keep_on_mask_only)
-            for *of_image, size in zip(
+            foreground_points(
+                points, logits, mask, cells, size, keep_on_mask_only=self.keep_on_mask_only
+            )
+            for points, logits, mask, cells, size in zip(
                 predictions.points,
                 predictions.logits,
                 predictions.mask_logits,
