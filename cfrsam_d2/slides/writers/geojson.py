@@ -88,8 +88,9 @@ def _features(table: pa.Table, colors: Colors, origin: tuple[int, int]) -> Itera
     if origin != (0, 0):
         geometries = shapely.transform(geometries, lambda points: points - origin)
     shapes = polygon_lists(geometries)
-    names = ("id", "score", *FEATURES)
-    values = {name: table[name].to_numpy().astype(np.float64).round(4).tolist() for name in names}
+    values: dict[str, list] = {"id": table["id"].to_pylist()}
+    for name in ("score", *FEATURES):
+        values[name] = table[name].to_numpy().astype(np.float64).round(4).tolist()
     classes = zip(table["class"].to_pylist(), table["class_id"].to_pylist(), strict=True)
     for row, (shape, (name, category)) in enumerate(zip(shapes, classes, strict=True)):
         measurements = {each: column[row] for each, column in values.items()}
