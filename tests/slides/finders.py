@@ -4,12 +4,9 @@ from pathlib import Path
 
 import torch
 from detectron2.modeling import build_model
-from known_prompts import discs
 from tiny_quickstart import TINY
-from torch import Tensor
 
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.modeling.mask_head.head import ImageMaps, MaskPredictions, PointPromptedMaskHead
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml"
 KEYS = [
@@ -26,19 +23,6 @@ def write_weights(path: Path) -> None:
     # The last class is the background: with it, nobody knows how much an untrained model finds.
     torch.nn.init.constant_(model.proposal_generator.classification_head[-1].bias[-1:], -2)
     torch.save({"model": model.state_dict()}, path)
-
-
-def find_discs(head: PointPromptedMaskHead) -> None:
-    """Let an untrained head find a disc around each prompt; its scores stay its own."""
-    predict = head.predict
-
-    def with_discs(maps: ImageMaps, prompts: Tensor, prompt_image: Tensor) -> MaskPredictions:
-        predictions = predict(maps, prompts, prompt_image)
-        points = prompts.flatten(1)[:, :2]  # without negative ones
-        predictions.logits["initial"] = discs(points, *maps.frame_size).float() - 0.5
-        return predictions
-
-    head.predict = with_discs
 
 
 def contents(folder: Path) -> dict[str, bytes]:

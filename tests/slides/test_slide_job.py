@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import shapely
 import torch
 from damage import damage_tile
-from finders import CONFIG, KEYS, contents, find_discs, write_weights
+from finders import CONFIG, KEYS, contents, write_weights
 from PIL import Image
+from tiny_quickstart import find_discs
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
 from cfrsam_d2.errors import UserError

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_prompts import discs
 from PIL import Image
-from torch import Tensor
+from tiny_quickstart import find_discs
 
-from cfrsam_d2.modeling.mask_head.head import ImageMaps, MaskPredictions, PointPromptedMaskHead
 from cfrsam_d2.predictor import NucleusPredictor
 
 pytestmark = pytest.mark.slow
@@ -41,19 +39,6 @@ def tissue(tiles: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     laid = np.concatenate([np.concatenate([tiles[i] for i in row], axis=1) for row in chosen])
     noisy = laid[:height, :width] + rng.normal(0, NOISE, size=(height, width, 3))
     return noisy.clip(0, 255).astype(np.uint8)
-
-
-def find_discs(head: PointPromptedMaskHead) -> None:
-    """Let an untrained head find a disc around each prompt: its own masks are half of a window."""
-    predict = head.predict
-
-    def with_discs(maps: ImageMaps, prompts: Tensor, prompt_image: Tensor) -> MaskPredictions:
-        predictions = predict(maps, prompts, prompt_image)
-        points = prompts.flatten(1)[:, :2]  # without negative ones
-        predictions.logits["initial"] = discs(points, *maps.frame_size).float() - 0.5
-        return predictions
-
-    head.predict = with_discs
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read in /proc")
