@@ -11,7 +11,7 @@ machine alone, until the command is interrupted. docs/annotation.md says more.
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfrsam_d2.command_line import build_parser
+from cfrsam_d2.command_line import build_parser, parse_with_keys
 from cfrsam_d2.errors import UserError, exits_on_user_error
 
 
@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, help="default: a free one from 7860 on")
     parser.add_argument("--no-browser", action="store_true", help="print the address alone")
-    args, overrides = parser.parse_known_args(arguments)
-    if unknown := [word for word in overrides if word.startswith("--")]:
-        parser.error(f"{unknown[0]} is no option")
+    args, overrides = parse_with_keys(parser, arguments)
     if args.port is not None and not 0 < args.port < 2**16:
         raise UserError(f"--port is {args.port}: give 1 to 65535, or leave it out")
     from cfrsam_d2.apps.annotate.command import annotate  # takes seconds

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfrsam_d2.command_line import build_parser
+from cfrsam_d2.command_line import build_parser, parse_with_keys
 from cfrsam_d2.errors import UserError, exits_on_user_error
 
 FORMATS = ("geojson", "csv", "tiff", "npy", "coco", "overlay")
@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of the images; default: what their files state, else INPUT.MAGNIFICATION",
     )
     parser.add_argument("--resume", action="store_true", help="skip images with complete results")
-    args, overrides = parser.parse_known_args(arguments)
-    if unknown := [word for word in overrides if word.startswith("--")]:
-        parser.error(f"{unknown[0]} is no option")
+    args, overrides = parse_with_keys(parser, arguments)
     formats, more_overrides = split_formats(args.formats)
     check_formats(formats)
     from cfrsam_d2.apps.predict import predict  # takes seconds

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfrsam_d2.command_line import build_parser
+from cfrsam_d2.command_line import build_parser, parse_with_keys
 from cfrsam_d2.errors import UserError, exits_on_user_error
 
 
@@ -40,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of the tissue that may be unreadable (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="progress in lines of JSON")
-    args, overrides = parser.parse_known_args(arguments)
-    if unknown := [word for word in overrides if word.startswith("--")]:
-        parser.error(f"{unknown[0]} is no option")
+    args, overrides = parse_with_keys(parser, arguments)
     slides, more_overrides = split_slides(args.slides)
     if args.mask is not None and len(slides) > 1:
         parser.error("--mask is of one slide, but there are several")
