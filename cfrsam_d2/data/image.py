@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..errors import UserError
 from .pil_image import opened, rgb_from_pil
@@ -64,14 +64,13 @@ def read_rgb(file_name: str) -> np.ndarray:
 
 
 def read_pil(file_name: str) -> Image.Image:
-    """Read an image file, whole, in its own mode.
+    """Read an image file, whole, in its own mode, turned as its orientation tag says.
 
     Raises:
         UserError: the file is missing, damaged, cut off, no image or too large.
     """
     with reading(file_name), opened(file_name) as image:
-        image.load()
-        return image
+        return ImageOps.exif_transpose(image)  # a copy, where nothing is to be turned, too
 
 
 @contextmanager

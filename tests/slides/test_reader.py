@@ -109,6 +109,14 @@ def test_small_images_are_slides(tissue_pixels: np.ndarray, tmp_path: Path) -> N
         assert most_different(whole(other), tissue_pixels) == 0
 
 
+def test_a_small_image_is_upright(tissue_pixels: np.ndarray, tmp_path: Path) -> None:
+    path, exif = tmp_path / "image.png", Image.Exif()
+    exif[0x0112] = 6  # its first row is the right side
+    Image.fromarray(tissue_pixels).save(path, exif=exif)
+    with open_slide(path, model_mpp=0.25, mpp=0.25) as reader:
+        assert most_different(whole(reader), np.rot90(tissue_pixels, -1)) == 0
+
+
 @pytest.mark.parametrize(
     ("kind", "mpp", "model_mpp", "grid_level"),
     [

@@ -14,6 +14,7 @@ from cfrsam_d2.predictor import NucleusPredictor
 pytestmark = pytest.mark.slow
 IMAGES = int(os.environ.get("CFRSAM_SOAK_IMAGES", 500))
 SIDES = (48, 400)  # px, the least and the most
+SIZES = 100  # different ones: PyTorch keeps kernels for each, until it has seen them all
 NOISE = 8  # gray levels
 PAGE = os.sysconf("SC_PAGE_SIZE")
 LIBC = ctypes.CDLL(None)
@@ -30,9 +31,10 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 1e6
 
 
-def tissue(tiles: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """A noisy piece of any size, (H, W, 3), of tiles laid beside each other."""
-    height, width = rng.integers(*SIDES, size=2)
+def tissue(
+    tiles: list[np.ndarray], height: int, width: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A noisy piece, (H, W, 3), of tiles laid beside each other."""
     side = tiles[0].shape[0]
     rows, columns = -(-height // side), -(-width // side)
     chosen = rng.integers(len(tiles), size=(rows, columns))
@@ -51,9 +53,10 @@ def test_memory_is_flat(
     files = sorted((data / "train" / "images").iterdir())
     tiles = [np.asarray(Image.open(file).convert("RGB")) for file in files]
     rng = np.random.default_rng(0)
+    sizes = rng.integers(*SIDES, size=(SIZES, 2))
     memory, nuclei = [], 0
-    for _ in range(IMAGES):
-        nuclei += len(predictor(tissue(tiles, rng)))
+    for number in range(IMAGES):
+        nuclei += len(predictor(tissue(tiles, *sizes[number % SIZES], rng)))
         memory.append(resident())
     later = memory[len(memory) // 2 :]  # by then, every size has been there
     slope = float(np.polyfit(range(len(later)), later, 1)[0])
