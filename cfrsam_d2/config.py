@@ -38,6 +38,11 @@ def add_cfrsam_config(cfg: CN) -> None:
     _add_solver_keys(cfg)
 
 
+def custom_dataset() -> CN:
+    """The keys of one dataset of DATASETS.CUSTOM."""
+    return CN({"JSON": "", "IMAGES": ""})
+
+
 def _set_detectron2_defaults(cfg: CN) -> None:
     cfg.VERSION = 2
     cfg.SEED = 0  # a fixed seed: the same run gives the same numbers
@@ -59,11 +64,11 @@ def _add_data_keys(cfg: CN) -> None:
     # Datasets for evaluation during training; the best checkpoint is chosen on them.
     # DATASETS.TEST is scored once, after training or by --eval-only.
     cfg.DATASETS.VAL = ()
-    # The user's own data: COCO-format JSON files and image folders, registered by position as
-    # custom_train, custom_val, custom_test. Classes come from the files.
+    # The user's own data: COCO-format JSON files and image folders, registered as custom_train,
+    # custom_val, custom_test, and custom_<name> of any other <NAME>. Classes come from the files.
     cfg.DATASETS.CUSTOM = CN()
     for split in ("TRAIN", "VAL", "TEST"):
-        cfg.DATASETS.CUSTOM[split] = CN({"JSON": "", "IMAGES": ""})
+        cfg.DATASETS.CUSTOM[split] = custom_dataset()
     # Images are rescaled to this magnification before all else, and their predictions back to the
     # files' own pixels; 0: images as they are. The lengths below are in px of this magnification.
     cfg.INPUT.MAGNIFICATION = 0

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -241,6 +241,16 @@ def check_classes(cfg: CfgNode) -> None:
             )
 
 
+def _check_same_classes(names: Sequence[str]) -> None:
+    classes = [", ".join(MetadataCatalog.get(name).thing_classes) for name in names]
+    for name, its in zip(names, classes, strict=True):
+        if its != classes[0]:
+            raise UserError(
+                f"DATASETS.TRAIN has {names[0]} with the classes {classes[0]}, and {name} with "
+                f"{its}: prepare them with one list of classes"
+            )
+
+
 def check_training(cfg: CfgNode) -> None:
     """Find out now, rather than after days of training, what would stop it or spoil it.
 
@@ -260,6 +270,7 @@ def check_training(cfg: CfgNode) -> None:
     _check_batch(cfg)
     build_augmentation(cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE)
     check_classes(cfg)
+    _check_same_classes(cfg.DATASETS.TRAIN)
     model_weights(cfg)  # without memory: the names of its parts are looked up
     for name in (*cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         DatasetCatalog.get(name)  # those of TRAIN are loaded soon enough
