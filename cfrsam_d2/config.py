@@ -76,6 +76,9 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.INPUT.AUGMENTATION = "none"
     # Side of the random training crop in px; smaller images are padded to it. 0 keeps images whole.
     cfg.INPUT.TRAIN_CROP_SIZE = 0
+    # With each of these: hematoxylin and eosin of every training image are scaled by 1 ± this at
+    # random, and shifted by ± this of both together (Tellez et al., 2018); below 1. 0: not at all.
+    cfg.INPUT.STAIN_AUGMENTATION = 0.0
 
 
 def _add_prompt_learner_keys(cfg: CN) -> None:

@@ -63,9 +63,10 @@ class NucleusMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
-        name, crop_size = cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE
+        node = cfg.INPUT
+        keys = node.AUGMENTATION, node.TRAIN_CROP_SIZE, node.STAIN_AUGMENTATION
         return {
-            "augmentation": build_augmentation(name, crop_size) if is_train else None,
+            "augmentation": build_augmentation(*keys) if is_train else None,
             "magnification": cfg.INPUT.MAGNIFICATION,
         }
 

@@ -16,8 +16,8 @@ from detectron2.modeling import (
 from detectron2.utils import comm
 
 from ..checkpoint.conversion import model_weights
-from ..data.augmentation import build_augmentation
 from ..data.magnification import check_magnification
+from ..data.mapper import NucleusMapper
 from ..errors import UserError
 from ..evaluation import NucleusEvaluator
 from ..modeling.prompt_learner.backbone import NUM_LEVELS, is_convnext
@@ -268,7 +268,7 @@ def check_training(cfg: CfgNode) -> None:
     _check_schedule(cfg.SOLVER)
     _check_patience(cfg)
     _check_batch(cfg)
-    build_augmentation(cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE)
+    NucleusMapper(cfg, is_train=True)  # its augmentation is one that can be
     check_classes(cfg)
     _check_same_classes(cfg.DATASETS.TRAIN)
     model_weights(cfg)  # without memory: the names of its parts are looked up

@@ -142,5 +142,5 @@ def test_nuclei_of_unknown_class_have_a_row_and_a_colour(folder: Path, masks: bo
 
 def test_unknown_nuclei_alone_are_noted(folder: Path):
     run = make(folder, [[(mask, -1) for mask, _ in ONE]], [ONE], masks=True)
-    (note,) = notes(read_comparison([run]))
+    note, *_ = notes(read_comparison([run]))
     assert note.startswith(f"The nuclei of {NAME} are of unknown class")
