@@ -38,6 +38,11 @@ def add_cfrsam_config(cfg: CN) -> None:
     _add_solver_keys(cfg)
 
 
+def custom_dataset() -> CN:
+    """The keys of one dataset of DATASETS.CUSTOM."""
+    return CN({"JSON": "", "IMAGES": ""})
+
+
 def _set_detectron2_defaults(cfg: CN) -> None:
     cfg.VERSION = 2
     cfg.SEED = 0  # a fixed seed: the same run gives the same numbers
@@ -59,11 +64,11 @@ def _add_data_keys(cfg: CN) -> None:
     # Datasets for evaluation during training; the best checkpoint is chosen on them.
     # DATASETS.TEST is scored once, after training or by --eval-only.
     cfg.DATASETS.VAL = ()
-    # The user's own data: COCO-format JSON files and image folders, registered by position as
-    # custom_train, custom_val, custom_test. Classes come from the files.
+    # The user's own data: COCO-format JSON files and image folders, registered as custom_train,
+    # custom_val, custom_test, and custom_<name> of any other <NAME>. Classes come from the files.
     cfg.DATASETS.CUSTOM = CN()
     for split in ("TRAIN", "VAL", "TEST"):
-        cfg.DATASETS.CUSTOM[split] = CN({"JSON": "", "IMAGES": ""})
+        cfg.DATASETS.CUSTOM[split] = custom_dataset()
     # Images are rescaled to this magnification before all else, and their predictions back to the
     # files' own pixels; 0: images as they are. The lengths below are in px of this magnification.
     cfg.INPUT.MAGNIFICATION = 0
@@ -71,6 +76,9 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.INPUT.AUGMENTATION = "none"
     # Side of the random training crop in px; smaller images are padded to it. 0 keeps images whole.
     cfg.INPUT.TRAIN_CROP_SIZE = 0
+    # With each of these: hematoxylin and eosin of every training image are scaled by 1 ± this at
+    # random, and shifted by ± this of both together (Tellez et al., 2018); below 1. 0: not at all.
+    cfg.INPUT.STAIN_AUGMENTATION = 0.0
 
 
 def _add_prompt_learner_keys(cfg: CN) -> None:

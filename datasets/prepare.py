@@ -2,8 +2,8 @@
 """Turn a dataset's release into the files that the configs name; see datasets/README.md.
 
     python datasets/prepare.py pannuke SOURCE [--output FOLDER] [--folds 1 2 3]
-    python datasets/prepare.py cpm17 SOURCE [--output FOLDER]
-    python datasets/prepare.py monuseg SOURCE [--output FOLDER]
+    python datasets/prepare.py cpm17 SOURCE [--output FOLDER] [--classes YAML]
+    python datasets/prepare.py monuseg SOURCE [--output FOLDER] [--classes YAML]
     python datasets/prepare.py custom IMAGES --labels LABELS --classes YAML --output FOLDER
         [--magnification M]
 
@@ -34,13 +34,13 @@ def prepare_pannuke(args: argparse.Namespace) -> None:
 def prepare_cpm17(args: argparse.Namespace) -> None:
     from cfrsam_d2.data.converters.cpm17 import convert_cpm17
 
-    print(convert_cpm17(args.source, output_folder(args) / "cpm17"))
+    print(convert_cpm17(args.source, *release_output(args)))
 
 
 def prepare_monuseg(args: argparse.Namespace) -> None:
     from cfrsam_d2.data.converters.monuseg import convert_monuseg
 
-    print(convert_monuseg(args.source, output_folder(args) / "monuseg"))
+    print(convert_monuseg(args.source, *release_output(args)))
 
 
 def prepare_custom(args: argparse.Namespace) -> None:
@@ -54,6 +54,15 @@ def output_folder(args: argparse.Namespace) -> Path:
     from cfrsam_d2.data.builtin import dataset_root
 
     return args.output or dataset_root()
+
+
+def release_output(args: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The folder of a release without classes, and the classes that --classes names."""
+    from cfrsam_d2.data.converters.custom.classes import read_classes
+
+    if args.classes is None:
+        return output_folder(args) / args.dataset, []
+    return output_folder(args) / f"{args.dataset}_unknown", read_classes(args.classes).names
 
 
 def prepare_parser() -> argparse.ArgumentParser:
@@ -71,9 +80,16 @@ def prepare_parser() -> argparse.ArgumentParser:
         "--folds", type=int, nargs="+", choices=(1, 2, 3), default=(1, 2, 3), help="default: all"
     )
     pannuke.set_defaults(prepare=prepare_pannuke)
-    cpm17 = datasets.add_parser("cpm17", parents=[common], help="CPM-17")
+    unclassed = argparse.ArgumentParser(add_help=False)
+    unclassed.add_argument(
+        "--classes",
+        type=Path,
+        help="YAML of a model's ids and names: all nuclei are of unknown class among these, and "
+        "the folder's name ends in _unknown (default: all are of one class)",
+    )
+    cpm17 = datasets.add_parser("cpm17", parents=[common, unclassed], help="CPM-17")
     cpm17.set_defaults(prepare=prepare_cpm17)
-    monuseg = datasets.add_parser("monuseg", parents=[common], help="MoNuSeg 2018")
+    monuseg = datasets.add_parser("monuseg", parents=[common, unclassed], help="MoNuSeg 2018")
     monuseg.set_defaults(prepare=prepare_monuseg)
     custom = datasets.add_parser(
         "custom", help="your own images and labels, one split (docs/custom-data.md)"

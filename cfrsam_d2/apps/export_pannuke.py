@@ -17,6 +17,7 @@ from ..data.mapper import NucleusMapper
 from ..engine import build_trained_model, load_config_for
 from ..errors import UserError
 from ..files import written_whole
+from ..structures.coco import UNKNOWN_CLASS
 from ..structures.label_map import label_masks
 from ..structures.rle import decode_mask
 
@@ -41,6 +42,21 @@ def load_pannuke_dataset(name: str) -> list[dict[str, Any]]:
             "array: let --dataset name a dataset with images of one size"
         )
     return dataset_dicts
+
+
+def check_known_classes(name: str, dataset_dicts: Iterable[dict[str, Any]]) -> None:
+    """
+    Raises:
+        UserError: a nucleus is of unknown class, for which PanNuke's format has no channel.
+    """
+    classes = [
+        nucleus["category_id"] for image in dataset_dicts for nucleus in image["annotations"]
+    ]
+    if count := classes.count(UNKNOWN_CLASS):
+        raise UserError(
+            f"{name} has {count} nuclei of unknown class, for which PanNuke's format has no place: "
+            "leave out --ground-truth, or let --dataset name a dataset without such nuclei"
+        )
 
 
 def ground_truth_masks(dataset_dicts: Iterable[dict[str, Any]]) -> Iterator[np.ndarray]:
@@ -129,6 +145,7 @@ def export(
     folder = output or Path(cfg.OUTPUT_DIR, "pannuke", name)
     dataset_dicts = load_pannuke_dataset(name)
     if ground_truth:
+        check_known_classes(name, dataset_dicts)
         masks = ground_truth_masks(dataset_dicts)
         write_masks(folder / "true" / "masks.npy", dataset_dicts, masks)
         write_types(folder / "true" / "types.npy", dataset_dicts)

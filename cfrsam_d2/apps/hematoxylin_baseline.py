@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..data.image import read_rgb
 from ..engine import check_registered
 from ..evaluation import NucleusEvaluator
+from ..structures.coco import UNKNOWN_CLASS
 from ..structures.label_map import label_masks
 from ..structures.masks import BoxMasks
 
@@ -74,6 +75,7 @@ def evaluate(dataset_name: str, output: Path) -> dict[str, dict[str, float]]:
     evaluator = NucleusEvaluator(dataset_name, str(output), distributed=False)
     images: list[dict[str, Any]] = DatasetCatalog.get(dataset_name)
     classes = Counter(nucleus["category_id"] for each in images for nucleus in each["annotations"])
+    classes.pop(UNKNOWN_CLASS, None)
     category = classes.most_common(1)[0][0] if classes else 0
     for image in tqdm(images, unit="image"):
         labels = segment_nuclei(read_rgb(image["file_name"]))

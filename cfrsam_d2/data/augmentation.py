@@ -15,6 +15,7 @@ from ..config import choose
 from ..errors import UserError
 from .elastic import Elastic
 from .noise import Noise
+from .stains import Stains
 from .superpixels import Superpixels
 
 # Loader workers are processes: OpenCV's own threads would fight them for the cores, and a pool that
@@ -22,15 +23,16 @@ from .superpixels import Superpixels
 cv2.setNumThreads(0)
 
 
-def build_augmentation(name: str, crop_size: int) -> A.Compose:
+def build_augmentation(name: str, crop_size: int, stain_strength: float = 0.0) -> A.Compose:
     """Build the augmentation that the configuration names.
 
     Args:
         name: cfg.INPUT.AUGMENTATION, one of `AUGMENTATIONS`.
         crop_size: cfg.INPUT.TRAIN_CROP_SIZE, px; 0 keeps images whole.
+        stain_strength: cfg.INPUT.STAIN_AUGMENTATION, see `Stains`; 0 leaves the step out.
 
     Raises:
-        UserError: another name, or a crop size that the augmentation cannot use.
+        UserError: another name, or a crop size or strength that the augmentation cannot use.
     """
     augmentation = choose(AUGMENTATIONS, name, "INPUT.AUGMENTATION")
     if crop_size < 0:
@@ -40,7 +42,11 @@ def build_augmentation(name: str, crop_size: int) -> A.Compose:
             f"INPUT.TRAIN_CROP_SIZE is {crop_size}: INPUT.AUGMENTATION {name!r} needs a crop, 256 "
             "in the paper"
         )
-    return augmentation(crop_size)
+    if not 0 <= stain_strength < 1:
+        raise UserError(
+            f"INPUT.STAIN_AUGMENTATION is {stain_strength}: use a number from 0 (none) to below 1"
+        )
+    return augmentation(crop_size, stain_strength)
 
 
 def compose(steps: Sequence[A.BasicTransform | A.BaseCompose]) -> A.Compose:
@@ -48,24 +54,26 @@ def compose(steps: Sequence[A.BasicTransform | A.BaseCompose]) -> A.Compose:
     return A.Compose([*steps] or [A.NoOp()], keypoint_params=A.KeypointParams("xy"))
 
 
-def no_augmentation(crop_size: int) -> A.Compose:
-    """Only the random crop.
+def no_augmentation(crop_size: int, stain_strength: float = 0.0) -> A.Compose:
+    """Only the random crop, and the stains'.
 
     Args:
         crop_size: side of the crop in px; 0 keeps images whole.
+        stain_strength: see `build_augmentation`.
     """
-    return compose(_random_crop(crop_size))
+    return compose(_start(crop_size, stain_strength))
 
 
-def prompt_learner_augmentation(crop_size: int) -> A.Compose:
+def prompt_learner_augmentation(crop_size: int, stain_strength: float = 0.0) -> A.Compose:
     """Stage 1: the published prompt learner's strategy.
 
     Args:
         crop_size: side of the random crop that comes first, in px; 0 keeps images whole.
+        stain_strength: see `build_augmentation`.
     """
     return compose(
         [
-            *_random_crop(crop_size),
+            *_start(crop_size, stain_strength),
             A.RandomGridShuffle(grid=(4, 4), p=0.5),
             _color_jitter(p=0.2),
             A.RandomRotate90(p=0.5),
@@ -85,17 +93,18 @@ def prompt_learner_augmentation(crop_size: int) -> A.Compose:
     )
 
 
-def sam_augmentation(crop_size: int) -> A.Compose:
+def sam_augmentation(crop_size: int, stain_strength: float = 0.0) -> A.Compose:
     """Stage 2: CellViT's strategy.
 
     Args:
         crop_size: side of the random crop in px, at least 2 (256 published); super-pixels, the
             random sized crop and the elastic step are measured by it.
+        stain_strength: see `build_augmentation`.
     """
     corner_shift = 15 / 256 * crop_size
     return compose(
         [
-            *_random_crop(crop_size),
+            *_start(crop_size, stain_strength),
             A.RandomRotate90(p=0.5),
             A.HorizontalFlip(p=0.5),
             A.VerticalFlip(p=0.5),
@@ -123,6 +132,11 @@ def _random_crop(size: int) -> list[A.BasicTransform | A.BaseCompose]:
     if size == 0:
         return []
     return [A.RandomCrop(size, size, pad_if_needed=True, pad_position="top_left")]
+
+
+def _start(crop_size: int, stain_strength: float) -> list[A.BasicTransform | A.BaseCompose]:
+    stains = [Stains(strength=stain_strength, p=1.0)] if stain_strength else []
+    return [*_random_crop(crop_size), *stains]
 
 
 def _color_jitter(p: float) -> A.ColorJitter:

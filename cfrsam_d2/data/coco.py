@@ -13,6 +13,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_utils
 
 from ..errors import UserError
+from ..structures.coco import UNKNOWN_CLASS, UNKNOWN_NAME
 from ..structures.masks import BoxMask
 from ..structures.outline import as_numbers
 from ..structures.rle import decode_mask, rle_from_segmentation
@@ -35,7 +36,8 @@ def load_nucleus_json(
 ) -> list[dict[str, Any]]:
     """Read a COCO-style JSON of nuclei.
 
-    Category ids become 0..K-1 in the order of the ids. An image without `tissue` is of tissue
+    Category ids become 0..K-1 in the order of the ids, that of the category "unknown" -1, which is
+    no class (`UNKNOWN_CLASS`). An image without `tissue` is of tissue
     "unknown", one without `magnification` of what its file states, else of 40. Boxes are those of
     the masks; a nucleus without `point` gets the one of its mask. Crowd regions and outlines
     without a pixel are left out, and the log says how many; masks drawn with CVAT's brush, which
@@ -120,6 +122,7 @@ def read_nucleus_json(json_file: str | Path) -> dict[str, Any]:
 def metadata_from_json(data: dict[str, Any]) -> dict[str, Any]:
     """The catalog's metadata that a file defines: classes, their ids and colours, tissues."""
     categories = sorted(data["categories"], key=lambda category: category["id"])
+    categories = [category for category in categories if category["name"] != UNKNOWN_NAME]
     return {
         "thing_classes": [category["name"] for category in categories],
         "thing_colors": class_colors(len(categories)),
@@ -178,7 +181,7 @@ def _nucleus(
         "bbox": mask_utils.toBbox(rle).tolist(),
         "bbox_mode": BoxMode.XYWH_ABS,
         "segmentation": rle,
-        "category_id": contiguous_ids[annotation["category_id"]],
+        "category_id": contiguous_ids.get(annotation["category_id"], UNKNOWN_CLASS),
         "point": point,
         "iscrowd": 0,
     }

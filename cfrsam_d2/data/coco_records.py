@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import UserError
+from ..structures.coco import UNKNOWN_NAME
 
 _TABLES = {
     "images": ("id", "file_name", "height", "width"),
@@ -34,6 +35,11 @@ def check_records(data: Any, json_file: str | Path) -> None:
     for category in data["categories"]:
         if not _is_text(category["name"]):
             raise _wrong(f"{json_file}: category {category['id']}", "name", category, "a text")
+    if {category["name"] for category in data["categories"]} == {UNKNOWN_NAME}:
+        raise UserError(
+            f"{json_file} has no category but {UNKNOWN_NAME!r}: list the classes of the model in "
+            "`categories`, even if no nucleus is of them"
+        )
     _check_references(data, json_file)
 
 

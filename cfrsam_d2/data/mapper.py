@@ -39,7 +39,8 @@ class NucleusMapper:
 
     * "image": (3, H, W) uint8 tensor, RGB;
     * "instances" (training): Instances of the nuclei of which a pixel is left; N may be 0.
-      gt_classes (N,) int64; gt_masks (N, H, W), all pixels of each, in however many pieces.
+      gt_classes (N,) int64, -1 where unknown. gt_masks (N, H, W), all pixels of each, in however
+      many pieces.
       gt_points (N, 2) float32 x, y in pixel-index units: the annotations' points, which have moved
       as keypoints; NaN where a point has left the image. gt_boxes (N, 4) XYXY, around the piece of
       the mask that the point lies on. Where the dict has "prompts": proposal_prompts (N, 2·n)
@@ -62,9 +63,10 @@ class NucleusMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
-        name, crop_size = cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE
+        node = cfg.INPUT
+        keys = node.AUGMENTATION, node.TRAIN_CROP_SIZE, node.STAIN_AUGMENTATION
         return {
-            "augmentation": build_augmentation(name, crop_size) if is_train else None,
+            "augmentation": build_augmentation(*keys) if is_train else None,
             "magnification": cfg.INPUT.MAGNIFICATION,
         }
 

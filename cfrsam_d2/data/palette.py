@@ -12,6 +12,8 @@ _OKABE_ITO = (
     (86, 180, 233),  # sky blue
     (230, 159, 0),  # orange
 )
+# Of nuclei of unknown class; no class has it.
+UNKNOWN_COLOR = (220, 220, 220)
 # For lines, without yellow, which paper hides.
 _LINES = tuple(_OKABE_ITO[index] for index in (1, 3, 2, 5, 4))
 

@@ -51,21 +51,22 @@ def unregister(name: str) -> None:
 
 
 def register_custom_datasets(cfg: CfgNode) -> None:
-    """Register the user's own data as custom_train, custom_val and custom_test.
+    """Register the user's own data as custom_train, custom_val, custom_test, custom_<name>.
 
     Args:
-        cfg: `DATASETS.CUSTOM.{TRAIN,VAL,TEST}` each have `JSON`, the file, and `IMAGES`, the folder
-            of its images (empty: the folder of the file). A split without a file is not there.
+        cfg: `DATASETS.CUSTOM.{TRAIN,VAL,TEST}`, and others of any <NAME>, each have `JSON`, the
+            file, and `IMAGES`, the folder of its images (empty: the folder of the file). One
+            without a file is not there.
 
     Raises:
         UserError: a file or folder is missing or is not as `load_nucleus_json` wants it, or the
             splits have different classes.
     """
     classes_of_first: tuple[str, list[str]] | None = None
-    for split in ("TRAIN", "VAL", "TEST"):
-        name = f"custom_{split.lower()}"
+    for name in [name for name in DatasetCatalog.list() if name.startswith("custom_")]:
         unregister(name)
-        node = cfg.DATASETS.CUSTOM[split]
+    for split, node in cfg.DATASETS.CUSTOM.items():
+        name = f"custom_{split.lower()}"
         if not node.JSON:
             continue
         image_root = Path(node.IMAGES or Path(node.JSON).parent)

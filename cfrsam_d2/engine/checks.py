@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from detectron2.modeling import (
 from detectron2.utils import comm
 
 from ..checkpoint.conversion import model_weights
-from ..data.augmentation import build_augmentation
 from ..data.magnification import check_magnification
+from ..data.mapper import NucleusMapper
 from ..errors import UserError
 from ..evaluation import NucleusEvaluator
 from ..modeling.prompt_learner.backbone import NUM_LEVELS, is_convnext
@@ -241,6 +241,16 @@ def check_classes(cfg: CfgNode) -> None:
             )
 
 
+def _check_same_classes(names: Sequence[str]) -> None:
+    classes = [", ".join(MetadataCatalog.get(name).thing_classes) for name in names]
+    for name, its in zip(names, classes, strict=True):
+        if its != classes[0]:
+            raise UserError(
+                f"DATASETS.TRAIN has {names[0]} with the classes {classes[0]}, and {name} with "
+                f"{its}: prepare them with one list of classes"
+            )
+
+
 def check_training(cfg: CfgNode) -> None:
     """Find out now, rather than after days of training, what would stop it or spoil it.
 
@@ -258,8 +268,9 @@ def check_training(cfg: CfgNode) -> None:
     _check_schedule(cfg.SOLVER)
     _check_patience(cfg)
     _check_batch(cfg)
-    build_augmentation(cfg.INPUT.AUGMENTATION, cfg.INPUT.TRAIN_CROP_SIZE)
+    NucleusMapper(cfg, is_train=True)  # its augmentation is one that can be
     check_classes(cfg)
+    _check_same_classes(cfg.DATASETS.TRAIN)
     model_weights(cfg)  # without memory: the names of its parts are looked up
     for name in (*cfg.DATASETS.VAL, *cfg.DATASETS.TEST):
         DatasetCatalog.get(name)  # those of TRAIN are loaded soon enough

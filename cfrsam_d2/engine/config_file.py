@@ -3,13 +3,14 @@
 import difflib
 import logging
 import operator
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
 
-from ..config import add_cfrsam_config
+from ..config import add_cfrsam_config, custom_dataset
 from ..data.registration import register_custom_datasets
 from ..errors import UserError
 from .checks import check_keys, check_precision, check_registered, dataset_names
@@ -97,6 +98,9 @@ def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _merge(cfg: CfgNode, pairs: Iterable[tuple[str, Any]], defaults: CfgNode, source: str) -> None:
     for key, value in pairs:
+        if name := re.fullmatch(r"DATASETS\.CUSTOM\.([A-Z][A-Z0-9_]*)\.(JSON|IMAGES)", key):
+            for node in (cfg, defaults):
+                node.DATASETS.CUSTOM.setdefault(name[1], custom_dataset())
         _require_key(cfg, key, source)
         value = typed_value(key, value, operator.attrgetter(key)(defaults), source)
         # In quotes, a text that looks like a number stays one.

@@ -4,7 +4,8 @@ N ground-truth nuclei, M predicted nuclei, K classes. Of the paper's Table 3 (Ho
 all counts live in one (K+1, K+1) confusion matrix: rows are ground-truth classes, columns predicted
 classes, and the last row and column count nuclei left unpaired. Of the mean class F1, by which the
 released code chooses the epoch of stage 1, they are (K, 3): each class is paired by itself. Counts
-of several images add up.
+of several images add up. Ground-truth nuclei of unknown class (-1) are counted apart, (K+1,): those
+paired with a prediction of each class, and those left unpaired.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+
+from ..structures.coco import UNKNOWN_CLASS
 
 RADIUS_AT_40X = 12.0  # px: 3 µm, the radius of Table 3
 CLASS_F1_RADIUS_AT_40X = 3.0  # px: the released code's on PanNuke
@@ -38,21 +41,47 @@ def confusion_of_pairs(
 
     Args:
         gt_points: (N, 2) centroids x, y in px.
-        gt_classes: (N,) contiguous ids 0..K-1.
+        gt_classes: (N,) contiguous ids 0..K-1, or -1 of nuclei of unknown class.
         pred_points: (M, 2) likewise.
-        pred_classes: (M,) likewise.
+        pred_classes: (M,) contiguous ids 0..K-1.
         num_classes: K.
         radius: px, see `radius_at`.
 
     Returns:
-        (K+1, K+1) counts as the module describes; [K, K] stays 0.
+        (K+1, K+1) counts as the module describes; [K, K] stays 0. Nuclei of unknown class and
+        their partners are not among them, see `unknown_of_pairs`.
     """
     gt_paired, pred_paired = pair_points(gt_points, pred_points, radius)
-    confusion = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
+    # Of unknown class, -1, is the last row.
+    confusion = np.zeros((num_classes + 2, num_classes + 1), dtype=np.int64)
     np.add.at(confusion, (gt_classes[gt_paired], pred_classes[pred_paired]), 1)
     np.add.at(confusion[:, num_classes], np.delete(gt_classes, gt_paired), 1)
     np.add.at(confusion[num_classes], np.delete(pred_classes, pred_paired), 1)
-    return confusion
+    return confusion[:-1]
+
+
+def unknown_of_pairs(
+    gt_points: np.ndarray,
+    gt_classes: np.ndarray,
+    pred_points: np.ndarray,
+    pred_classes: np.ndarray,
+    *,
+    num_classes: int,
+    radius: float,
+) -> np.ndarray:
+    """Count the nuclei of unknown class in the pairs of `confusion_of_pairs`, which see for `Args`.
+
+    Returns:
+        (K+1,): those paired with a prediction of each class, and last those left unpaired.
+    """
+    counts = np.zeros(num_classes + 1, dtype=np.int64)
+    unknown = gt_classes == UNKNOWN_CLASS
+    if unknown.any():
+        gt_paired, pred_paired = pair_points(gt_points, pred_points, radius)
+        partners = pred_classes[pred_paired[unknown[gt_paired]]]
+        np.add.at(counts, partners, 1)
+        counts[-1] = unknown.sum() - len(partners)
+    return counts
 
 
 def pair_points(
@@ -70,10 +99,12 @@ def radius_at(magnification: float, radius_at_40x: float = RADIUS_AT_40X) -> flo
     return radius_at_40x * magnification / 40
 
 
-def detection_scores(confusion: np.ndarray) -> DetectionScores:
-    """Score finding nuclei, whatever their class."""
+def detection_scores(confusion: np.ndarray, unknown: np.ndarray | None = None) -> DetectionScores:
+    """Score finding nuclei, whatever their class, those of `unknown_of_pairs` too."""
     tp = confusion[:-1, :-1].sum()
     fp, fn = confusion[-1].sum(), confusion[:, -1].sum()
+    if unknown is not None:
+        tp, fn = tp + unknown[:-1].sum(), fn + unknown[-1]
     return DetectionScores(
         _ratio(tp, tp + fp),
         _ratio(tp, tp + fn),
@@ -106,11 +137,14 @@ def class_counts(
 ) -> np.ndarray:
     """Pair the centroids of each class by itself, greedily, and count.
 
+    Predictions that are left pair with nuclei of unknown class in the same way; those that do are
+    not counted.
+
     Args:
         gt_points: (N, 2) centroids x, y in px.
-        gt_classes: (N,) contiguous ids 0..K-1.
+        gt_classes: (N,) contiguous ids 0..K-1, or -1 of nuclei of unknown class.
         pred_points: (M, 2) likewise.
-        pred_classes: (M,) likewise.
+        pred_classes: (M,) contiguous ids 0..K-1.
         pred_scores: (M,) any scale; the best-scored prediction chooses first.
         num_classes: K.
         radius: px, see `radius_at`.
@@ -119,28 +153,35 @@ def class_counts(
         (K, 3) counts: pairs, predictions, ground truth.
     """
     counts = np.zeros((num_classes, 3), dtype=np.int64)
+    unknown = gt_points[gt_classes == UNKNOWN_CLASS]
     for class_id in range(num_classes):
-        gt, pred = gt_points[gt_classes == class_id], pred_classes == class_id
-        pairs = count_greedy_pairs(gt, pred_points[pred], pred_scores[pred], radius)
-        counts[class_id] = pairs, np.count_nonzero(pred), len(gt)
+        gt, pred = gt_points[gt_classes == class_id], np.flatnonzero(pred_classes == class_id)
+        paired = greedy_pairs(gt, pred_points[pred], pred_scores[pred], radius)
+        left = pred[~paired]
+        excused = greedy_pairs(unknown, pred_points[left], pred_scores[left], radius)
+        counts[class_id] = paired.sum(), len(pred) - excused.sum(), len(gt)
     return counts
 
 
-def count_greedy_pairs(
+def greedy_pairs(
     gt_points: np.ndarray, pred_points: np.ndarray, pred_scores: np.ndarray, radius: float
-) -> int:
-    """Let each prediction, best score first, take the nearest centroid that is left in `radius`."""
+) -> np.ndarray:
+    """Let each prediction, best score first, take the nearest centroid that is left in `radius`.
+
+    Returns:
+        (M,) bool: the predictions that took one.
+    """
+    paired = np.zeros(len(pred_points), dtype=bool)
     if 0 in (len(gt_points), len(pred_points)):
-        return 0
+        return paired
     distances = cdist(pred_points, gt_points)  # (M, N)
     distances[distances > radius] = np.inf
-    num_pairs = 0
     for pred in np.argsort(-pred_scores, kind="stable"):
         gt = distances[pred].argmin()
         if np.isfinite(distances[pred, gt]):
-            num_pairs += 1
+            paired[pred] = True
             distances[:, gt] = np.inf
-    return num_pairs
+    return paired
 
 
 def mean_class_f1(counts: np.ndarray) -> float:

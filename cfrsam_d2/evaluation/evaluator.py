@@ -14,7 +14,13 @@ from detectron2.utils import comm
 from ..errors import UserError
 from ..structures.rle import decode_mask
 from .detection import CLASS_F1_RADIUS_AT_40X, radius_at
-from .image_scores import ImageScores, score_classes, score_detection, score_segmentation
+from .image_scores import (
+    ImageScores,
+    score_classes,
+    score_detection,
+    score_segmentation,
+    score_unknown,
+)
 from .nucleus_maps import NucleusMaps, NucleusPoints, ground_truth_maps, predicted_maps
 from .predictions import PREDICTIONS_NAME, prediction_records, write_predictions
 from .tables import summarize
@@ -172,6 +178,7 @@ class NucleusEvaluator(DatasetEvaluator):
             confusion=score_detection(gt, pred, num_classes, magnification),
             segmentation=score_segmentation(gt, pred) if isinstance(pred, NucleusMaps) else None,
             class_counts=score_classes(gt, pred, num_classes, class_f1_radius),
+            unknown=score_unknown(gt, pred, num_classes, magnification),
         )
 
     def _ground_truth(self, image: dict[str, Any]) -> NucleusMaps:

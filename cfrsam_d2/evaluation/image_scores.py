@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detection import class_counts, confusion_of_pairs, radius_at
+from .detection import class_counts, confusion_of_pairs, radius_at, unknown_of_pairs
 from .jaccard import aji, aji_plus
 from .nucleus_maps import NucleusMaps, NucleusPoints
 from .overlap import measure_overlap
@@ -67,6 +67,8 @@ class ImageScores:
         segmentation: None if only points were predicted.
         class_counts: (K, 3) counts of `detection.class_counts`; None where predictions have no
             scores.
+        unknown: (K+1,) counts of nuclei of unknown class, see `unknown_of_pairs`; None: there are
+            none.
     """
 
     image_id: int | str
@@ -75,6 +77,12 @@ class ImageScores:
     confusion: np.ndarray
     segmentation: SegmentationScores | None
     class_counts: np.ndarray | None = None
+    unknown: np.ndarray | None = None
+
+    @property
+    def unknown_counts(self) -> np.ndarray:
+        """`unknown`, zeros where there are none."""
+        return np.zeros(len(self.confusion), int) if self.unknown is None else self.unknown
 
 
 def score_detection(
@@ -82,6 +90,20 @@ def score_detection(
 ) -> np.ndarray:
     """Return the (K+1, K+1) confusion matrix of centroids paired at this magnification."""
     return confusion_of_pairs(
+        gt.points,
+        gt.classes,
+        pred.points,
+        pred.classes,
+        num_classes=num_classes,
+        radius=radius_at(magnification),
+    )
+
+
+def score_unknown(
+    gt: NucleusPoints, pred: NucleusPoints, num_classes: int, magnification: float
+) -> np.ndarray:
+    """Return the (K+1,) counts of nuclei of unknown class in the pairs of `score_detection`."""
+    return unknown_of_pairs(
         gt.points,
         gt.classes,
         pred.points,
@@ -113,10 +135,10 @@ def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores
         UserError: the maps differ in size.
     """
     overlap = measure_overlap(gt.label_map, pred.label_map)
-    by_class = _class_qualities(gt.class_maps, pred.class_maps)
+    by_class = _class_qualities(gt, pred.class_maps)
     one_map, by_class_one_map = pred.visible_class_maps, by_class
     if not np.array_equal(one_map, pred.class_maps):  # it is the slow part
-        by_class_one_map = _class_qualities(gt.class_maps, one_map)
+        by_class_one_map = _class_qualities(gt, one_map)
     return SegmentationScores(
         binary=panoptic_quality(overlap),
         by_class=by_class,
@@ -126,10 +148,14 @@ def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores
     )
 
 
-def _class_qualities(gt_maps: np.ndarray, pred_maps: np.ndarray) -> tuple[PanopticQuality, ...]:
+def _class_qualities(gt: NucleusMaps, pred_maps: np.ndarray) -> tuple[PanopticQuality, ...]:
+    has_unknown = gt.unknown_map.any()
     return tuple(
-        panoptic_quality(measure_overlap(gt_map, pred_map))
-        for gt_map, pred_map in zip(gt_maps, pred_maps, strict=True)
+        panoptic_quality(
+            measure_overlap(gt_map, pred_map),
+            measure_overlap(gt.unknown_map, pred_map) if has_unknown else None,
+        )
+        for gt_map, pred_map in zip(gt.class_maps, pred_maps, strict=True)
     )
 
 

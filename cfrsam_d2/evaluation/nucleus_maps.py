@@ -15,7 +15,7 @@ class NucleusPoints:
 
     Attributes:
         points: (N, 2) centroids x, y in px.
-        classes: (N,) contiguous ids 0..K-1.
+        classes: (N,) contiguous ids 0..K-1; of ground truth of unknown class `UNKNOWN_CLASS`, -1.
         scores: (N,) of predictions, any scale; of ground truth 1.
     """
 
@@ -32,20 +32,23 @@ class NucleusMaps(NucleusPoints):
         label_map: (H, W) ids of all nuclei, whatever their class: positions in their list, plus 1.
         label_classes: (L,) contiguous classes of all ids, of that of 1 first.
         class_maps: (K, H, W) ids of each class's nuclei, each class painted by itself.
+        unknown_map: (H, W) those of unknown class.
     """
 
     label_map: np.ndarray
     label_classes: np.ndarray
     class_maps: np.ndarray
+    unknown_map: np.ndarray
 
     @property
     def visible_class_maps(self) -> np.ndarray:
         """(K, H, W) each class's part of the one `label_map`, without what others cover of it."""
         pixels = np.flatnonzero(self.label_map)
         ids = self.label_map.ravel()[pixels]
-        parts = np.zeros_like(self.class_maps)
+        num_classes, *size = self.class_maps.shape
+        parts = np.zeros((num_classes + 1, *size), dtype=np.int32)  # the last of unknown class, -1
         parts.reshape(len(parts), -1)[self.label_classes[ids - 1], pixels] = ids
-        return parts
+        return parts[:-1]
 
 
 def ground_truth_maps(
@@ -56,9 +59,11 @@ def ground_truth_maps(
 ) -> NucleusMaps:
     """Paint whole ground-truth masks: each class in a map of its own, then 0→K-1 into one.
 
+    Nuclei of unknown class lie below the others there.
+
     Args:
         masks: N arrays of indices into the flattened image.
-        classes: N contiguous ids.
+        classes: N contiguous ids, or `UNKNOWN_CLASS`, -1.
         size: H, W.
         num_classes: K.
     """
@@ -115,12 +120,20 @@ def _painted(
 ) -> NucleusMaps:
     """Paint the masks in this order, a later one over an earlier."""
     label_map = np.zeros(size, dtype=np.int32)
-    class_maps = np.zeros((num_classes, *size), dtype=np.int32)
+    class_maps = np.zeros((num_classes + 1, *size), dtype=np.int32)  # the last of unknown class, -1
     for index in order:
         label_map.ravel()[masks[index]] = index + 1
         class_maps[classes[index]].ravel()[masks[index]] = index + 1
     points, seen = _centroids(masks, width=size[1])
-    return NucleusMaps(points, classes[seen], scores[seen], label_map, classes, class_maps)
+    return NucleusMaps(
+        points=points,
+        classes=classes[seen],
+        scores=scores[seen],
+        label_map=label_map,
+        label_classes=classes,
+        class_maps=class_maps[:-1],
+        unknown_map=class_maps[-1],
+    )
 
 
 def _split_by_id(pixels: np.ndarray, ids: np.ndarray) -> list[np.ndarray]:

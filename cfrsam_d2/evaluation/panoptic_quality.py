@@ -44,13 +44,25 @@ class PanopticQuality(NamedTuple):
         return self.tp + self.fn > 0
 
 
-def panoptic_quality(overlap: Overlap) -> PanopticQuality:
-    """Pair nuclei with IoU > 0.5; a nucleus has at most one such partner."""
-    matched = 2 * overlap.intersections > overlap.unions
+def panoptic_quality(overlap: Overlap, unknown: Overlap | None = None) -> PanopticQuality:
+    """Pair nuclei with IoU > 0.5; a nucleus has at most one such partner.
+
+    Args:
+        overlap: of the ground truth and the predictions.
+        unknown: of nuclei of unknown class and the same predictions, whose own class is scored: a
+            prediction that pairs with one of these alone is not counted.
+    """
+    matched = _matched(overlap)
     tp = int(np.count_nonzero(matched))
     ious = overlap.intersections[matched] / overlap.unions[matched]
     gt_count, pred_count = matched.shape
-    return PanopticQuality(tp, pred_count - tp, gt_count - tp, float(ious.sum()))
+    if unknown is not None:
+        pred_count -= np.count_nonzero(_matched(unknown).any(axis=0) & ~matched.any(axis=0))
+    return PanopticQuality(tp, int(pred_count) - tp, gt_count - tp, float(ious.sum()))
+
+
+def _matched(overlap: Overlap) -> np.ndarray:
+    return 2 * overlap.intersections > overlap.unions
 
 
 def pool(counts: list[PanopticQuality]) -> PanopticQuality:

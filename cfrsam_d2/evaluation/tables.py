@@ -70,8 +70,8 @@ def image_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> li
             row |= {"bPQ": scores.bpq, "mPQ": _mean(scores.class_pqs)}
             row["mPQ_one_map"] = _mean(scores.class_pqs_one_map)
             row |= {"DQ": scores.dq, "SQ": scores.sq, "AJI": scores.aji, "AJI+": scores.aji_plus}
-        row["n_gt"] = int(image.confusion[:-1].sum())
-        row["n_pred"] = int(image.confusion[:, :-1].sum())
+        row["n_gt"] = int(image.confusion[:-1].sum() + image.unknown_counts.sum())
+        row["n_pred"] = int(image.confusion[:, :-1].sum() + image.unknown_counts[:-1].sum())
         if scores is not None:
             names = [f"PQ_{name}" for name in class_names]
             row |= zip(names, scores.class_pqs, strict=True)
@@ -104,7 +104,8 @@ def class_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> li
 def detection_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
     """Precision, recall and F1 pooled over images: all nuclei first, then every class (Table 3)."""
     confusion = np.sum([image.confusion for image in images], axis=0)
-    scores = {"all": detection_scores(confusion)}
+    unknown = np.sum([image.unknown_counts for image in images], axis=0)
+    scores = {"all": detection_scores(confusion, unknown)}
     scores |= {name: class_scores(confusion, index) for index, name in enumerate(class_names)}
     return [
         {"nuclei": name, "P": score.precision, "R": score.recall, "F1": score.f1}

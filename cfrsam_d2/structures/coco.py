@@ -6,6 +6,10 @@ from typing import Any
 from .masks import BoxMask
 from .rle import encode_mask
 
+# A nucleus of unknown class: its class index, and the name of its category, whose id is 0.
+UNKNOWN_CLASS = -1
+UNKNOWN_NAME = "unknown"
+
 
 def coco_annotation(
     mask: BoxMask | None,
@@ -19,7 +23,7 @@ def coco_annotation(
 
     Args:
         mask: cut to the box of its pixels, one at least; None where points alone are known.
-        class_index: 0..K−1; the category's id is one more.
+        class_index: 0..K−1, or `UNKNOWN_CLASS`; the category's id is one more.
         image_size: H, W.
         point: x, y in pixel-index units.
         score: of a prediction.

@@ -12,8 +12,10 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
+from ..data.palette import UNKNOWN_COLOR
 from ..errors import UserError
 from ..files import write_png
+from ..structures.coco import UNKNOWN_CLASS, UNKNOWN_NAME
 from ..structures.rle import decode_mask
 from .drawing import RGB, draw_instances, upscaling_factor
 from .layout import LegendItem, side_by_side
@@ -61,7 +63,9 @@ def draw_picture(
         (height, width, 3) uint8 RGB.
     """
     metadata = MetadataCatalog.get(dataset_name)
-    colors: list[RGB] = [tuple(color) for color in metadata.thing_colors]
+    # The last of both is of unknown class, -1.
+    names = [*metadata.thing_classes, UNKNOWN_NAME]
+    colors: list[RGB] = [*(tuple(color) for color in metadata.thing_colors), UNKNOWN_COLOR]
     annotations = dataset_dict["annotations"]
     panels = {
         "image": draw_instances(image, None, [], None, colors, upscaling_factor(*image.shape[:2])),
@@ -71,7 +75,7 @@ def draw_picture(
     if prediction is not None:
         panels["prediction"] = _draw_prediction(image, prediction.to("cpu"), colors)
         classes.append(prediction.pred_classes.tolist())
-    legend = _legend(metadata.thing_classes, colors, classes)
+    legend = _legend(names, colors, classes)
     name, tissue = Path(dataset_dict["file_name"]).name, dataset_dict.get("tissue", "unknown")
     return side_by_side(list(panels.values()), list(panels), legend, f"{name} · {tissue}")
 
@@ -118,10 +122,18 @@ def _draw_prediction(image: np.ndarray, instances: Instances, colors: Sequence[R
 def _legend(
     names: Sequence[str], colors: Sequence[RGB], classes_of_panels: Sequence[Sequence[int]]
 ) -> list[LegendItem]:
-    """Every class, also of no nucleus, with its nuclei in the panels of truth and prediction."""
+    """Every class, also of no nucleus, with its nuclei in the panels of truth and prediction.
+
+    The last, of unknown class, is there if there are such nuclei.
+    """
     counts = [Counter(classes) for classes in classes_of_panels]
-    items = []
-    for index, (name, color) in enumerate(zip(names, colors, strict=True)):
-        numbers = " / ".join(str(of_panel[index]) for of_panel in counts)
-        items.append(LegendItem(color, f"{name} {numbers}"))
-    return items
+    indices = [*range(len(names) - 1)]
+    if any(of_panel[UNKNOWN_CLASS] for of_panel in counts):
+        indices.append(UNKNOWN_CLASS)
+    return [
+        LegendItem(
+            colors[index],
+            f"{names[index]} {' / '.join(str(of_panel[index]) for of_panel in counts)}",
+        )
+        for index in indices
+    ]

@@ -9,8 +9,8 @@ from cfrsam_d2.evaluation.detection import (
     class_counts,
     class_scores,
     confusion_of_pairs,
-    count_greedy_pairs,
     detection_scores,
+    greedy_pairs,
     mean_class_f1,
     radius_at,
 )
@@ -89,27 +89,27 @@ def test_perfect_classification_scores_one(class_id: int):
     assert class_scores(np.diag([4, 2, 0]), class_id) == (1, 1, 1)
 
 
-def greedy_pairs(gt: list[float], pred: list[float], scores: list[float], radius: float) -> int:
+def num_greedy_pairs(gt: list[float], pred: list[float], scores: list[float], radius: float) -> int:
     """Pairs of points on a line."""
     on_line = (np.array([(x, 0) for x in side], dtype=float).reshape(-1, 2) for side in (gt, pred))
-    return count_greedy_pairs(*on_line, np.array(scores), radius)
+    return int(greedy_pairs(*on_line, np.array(scores), radius).sum())
 
 
 def test_greedy_pairs_are_not_the_best_ones():
     # The surer prediction takes the nearest nucleus, 2, and the other one has none left.
-    assert greedy_pairs([0, 2], [1.2, 4], [0.9, 0.5], radius=2) == 1
+    assert num_greedy_pairs([0, 2], [1.2, 4], [0.9, 0.5], radius=2) == 1
     # The less sure one first: 4 takes 2, and 1.2 takes 0.
-    assert greedy_pairs([0, 2], [1.2, 4], [0.5, 0.9], radius=2) == 2
+    assert num_greedy_pairs([0, 2], [1.2, 4], [0.5, 0.9], radius=2) == 2
 
 
 def test_greedy_pairs_within_the_radius():
-    assert greedy_pairs([0], [3], [1], radius=3) == 1
-    assert greedy_pairs([0], [3.01], [1], radius=3) == 0
-    assert greedy_pairs([0], [1, 1, 1], [1, 1, 1], radius=3) == 1
+    assert num_greedy_pairs([0], [3], [1], radius=3) == 1
+    assert num_greedy_pairs([0], [3.01], [1], radius=3) == 0
+    assert num_greedy_pairs([0], [1, 1, 1], [1, 1, 1], radius=3) == 1
     # The first takes the nearest of those that are left.
-    assert greedy_pairs([0, 1], [0, 0.1], [0.9, 0.8], radius=3) == 2
+    assert num_greedy_pairs([0, 1], [0, 0.1], [0.9, 0.8], radius=3) == 2
     for gt, pred in (([], []), ([], [1]), ([1], [])):
-        assert greedy_pairs(gt, pred, [1] * len(pred), radius=3) == 0
+        assert num_greedy_pairs(gt, pred, [1] * len(pred), radius=3) == 0
 
 
 def test_classes_are_paired_by_themselves():

@@ -86,10 +86,17 @@ def mean_over_tissues(scores: np.ndarray, tissues: np.ndarray | Sequence[str]) -
     return mean
 
 
-def pooled_f1(confusions: np.ndarray) -> Statistic:
-    """F1 of detection from (B, K+1, K+1) counts, which are added over images."""
+def pooled_f1(confusions: np.ndarray, unknown: np.ndarray | None = None) -> Statistic:
+    """F1 of detection from counts, which are added over images.
+
+    Args:
+        confusions: (B, K+1, K+1), see `confusion_of_pairs`.
+        unknown: (B, K+1), see `unknown_of_pairs`; None: there are no nuclei of unknown class.
+    """
     tp = confusions[:, :-1, :-1].sum(axis=(1, 2))
     unpaired = confusions[:, -1].sum(axis=1) + confusions[:, :, -1].sum(axis=1)
+    if unknown is not None:
+        tp, unpaired = tp + unknown[:, :-1].sum(axis=1), unpaired + unknown[:, -1]
 
     return lambda weights: _ratio(weights @ (2 * tp), weights @ (2 * tp + unpaired))
 

@@ -106,6 +106,8 @@ def calibration_error(rows: Sequence[Row]) -> float:
 def error_table(analysis: ErrorAnalysis, class_names: Sequence[str]) -> list[Row]:
     """How many nuclei of each class were matched, and how many of each error; all first.
 
+    "All" holds those of unknown class, too.
+
     Args:
         analysis: of a run with masks.
         class_names: by contiguous id.
@@ -135,22 +137,27 @@ def error_table(analysis: ErrorAnalysis, class_names: Sequence[str]) -> list[Row
 def point_error_table(analysis: ErrorAnalysis, class_names: Sequence[str]) -> list[Row]:
     """How many points of each class were paired or not, all first; each counts for its own class.
 
+    "All" holds nuclei of unknown class, too, and a class the points that are paired with them.
+
     Args:
         analysis: of any run.
         class_names: by contiguous id.
     """
-    confusion = analysis.confusions.sum(axis=0)
+    confusion, unknown = analysis.confusions.sum(axis=0), analysis.unknown.sum(axis=0)
     rows = []
     for category, name in enumerate(["all", *class_names], start=-1):
         ids = slice(0, len(class_names)) if category < 0 else slice(category, category + 1)
         nuclei, predicted = confusion[ids], confusion[:, ids]
+        found, missed = nuclei[:, :-1].sum(), nuclei[:, -1].sum()
+        if category < 0:
+            found, missed = found + unknown[:-1].sum(), missed + unknown[-1]
         rows.append(
             {
                 "class": name,
-                "nuclei": int(nuclei.sum()),
-                "found": int(nuclei[:, :-1].sum()),
-                "missed": int(nuclei[:, -1].sum()),
-                "predicted": int(predicted.sum()),
+                "nuclei": int(found + missed),
+                "found": int(found),
+                "missed": int(missed),
+                "predicted": int(predicted.sum() + unknown[:-1][ids].sum()),
                 "false positive": int(predicted[-1].sum()),
             }
         )

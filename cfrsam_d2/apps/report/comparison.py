@@ -44,7 +44,12 @@ class Comparison(NamedTuple):
         if len(self.with_masks) == len(self.runs):
             return "bPQ", [run.image_scores["bPQ"] for run in self.runs]
         return "F1", [
-            np.array([detection_scores(counts).f1 for counts in analysis.confusions])
+            np.array(
+                [
+                    detection_scores(*counts).f1
+                    for counts in zip(analysis.confusions, analysis.unknown, strict=True)
+                ]
+            )
             for analysis in self.analyses
         ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ...evaluation.detection import pair_points, radius_at
-from ...evaluation.image_scores import score_detection
+from ...evaluation.image_scores import score_detection, score_unknown
 from ...evaluation.nucleus_maps import (
     NucleusMaps,
     NucleusPoints,
@@ -37,7 +37,7 @@ class Outlines:
     """Masks against masks, nucleus by nucleus.
 
     Attributes:
-        gt_classes: (N,) contiguous ids.
+        gt_classes: (N,) contiguous ids, -1 where unknown.
         gt_areas: (N,) px.
         gt_ious: (N,) with the matching prediction, 0 without one.
         pred_classes: (M,) contiguous ids.
@@ -63,12 +63,14 @@ class ErrorAnalysis:
 
     Attributes:
         confusions: (B, K+1, K+1) counts of paired centroids, see `confusion_of_pairs`.
+        unknown: (B, K+1) those of nuclei of unknown class, see `unknown_of_pairs`.
         outlines: None if points alone were predicted.
         errors: the nuclei of every kind of ERRORS, in the order of the dataset; of points "missed"
             and "false positive", which are those left unpaired.
     """
 
     confusions: np.ndarray
+    unknown: np.ndarray
     outlines: Outlines | None
     errors: dict[str, list[Place]]
 
@@ -88,13 +90,14 @@ def analyze_errors(
         num_classes: K.
         has_masks: False: points alone were predicted.
     """
-    confusions, outlines, errors = [], [], []
+    confusions, unknown, outlines, errors = [], [], [], []
     for index, (image, nuclei) in enumerate(zip(images, predictions, strict=True)):
         size, annotations = (image["height"], image["width"]), image["annotations"]
         gt = ground_truth_maps(*_masks(annotations, size), size, num_classes)
         pred = _predicted(nuclei, size, num_classes) if has_masks else _points(nuclei)
         magnification = image.get("magnification", 40)
         confusions.append(score_detection(gt, pred, num_classes, magnification))
+        unknown.append(score_unknown(gt, pred, num_classes, magnification))
         if isinstance(pred, NucleusMaps):
             pairing = pair_nuclei(gt.label_map, pred.label_map)
             outlines.append(_image_outlines(pairing, annotations, nuclei))
@@ -103,7 +106,7 @@ def analyze_errors(
             errors.append(_point_errors(index, gt, pred, radius_at(magnification)))
     joined = _joined(outlines) if has_masks else None
     all_errors = {kind: [place for each in errors for place in each[kind]] for kind in errors[0]}
-    return ErrorAnalysis(np.stack(confusions), joined, all_errors)
+    return ErrorAnalysis(np.stack(confusions), np.stack(unknown), joined, all_errors)
 
 
 def _masks(nuclei: Annotations, size: tuple[int, int]) -> tuple[list[np.ndarray], np.ndarray]:

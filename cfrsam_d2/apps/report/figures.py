@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...data.image import read_rgb
+from ...data.palette import UNKNOWN_COLOR
 from ...errors import UserError
 from ...structures.rle import decode_mask
 from ...visualization.drawing import draw_instances
@@ -42,15 +43,13 @@ def comparison_picture(comparison: Comparison, indices: Sequence[int]) -> np.nda
         "ground truth": [image["annotations"] for image in images],
         **{run.name: [run.predictions[index] for index in indices] for run in comparison.runs},
     }
+    colors = [*dataset.colors, UNKNOWN_COLOR]  # the last of unknown class, -1
     pixels = [read_rgb(image["file_name"]) for image in images]
     panels = {
-        title: [_drawn(*pair, dataset.colors) for pair in zip(pixels, nuclei, strict=True)]
+        title: [_drawn(*pair, colors) for pair in zip(pixels, nuclei, strict=True)]
         for title, nuclei in rows.items()
     }
-    legend = [
-        LegendItem(color, name)
-        for name, color in zip(dataset.class_names, dataset.colors, strict=True)
-    ]
+    legend = [LegendItem(color, name) for name, color in dataset.shown_classes.values()]
     return picture_grid(panels, [file_name(image) for image in images], legend)
 
 

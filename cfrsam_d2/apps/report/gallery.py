@@ -139,14 +139,15 @@ def _example(dataset: Dataset, run: Run, kind: str, place: Place, key: str) -> P
     left, top, right, bottom = box
     rgb = read_rgb(image["file_name"])[top:bottom, left:right]
     names = {"gt": "ground truth", "pred": run.name}
+    class_name = dataset.shown_classes[place.category][0]
     layers: list[Layer] = [
         layer(names[side], [each for each in nuclei if _touches(each, box)])
         for side, nuclei in sides.items()
     ]
     return Picture(
         key=key,
-        title=f"{kind} {dataset.class_names[place.category]} in {file_name(image)}",
-        caption=f"{dataset.class_names[place.category]} · {file_name(image)}",
+        title=f"{kind} {class_name} in {file_name(image)}",
+        caption=f"{class_name} · {file_name(image)}",
         image=image_uri(np.ascontiguousarray(rgb), max(rgb.shape)),
         box=box,
         layers=layers,

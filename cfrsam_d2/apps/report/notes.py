@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...structures.coco import UNKNOWN_CLASS
 from .comparison import Comparison
 from .error_analysis import ErrorAnalysis
 from .run import Run
@@ -18,6 +19,10 @@ def _of_dataset(comparison: Comparison) -> list[str]:
     present = {each["category_id"] for image in dataset.images for each in image["annotations"]}
     if not present:
         return [f"{dataset.name} has no nuclei: scores that need some are missing."]
+    if present == {UNKNOWN_CLASS}:
+        return [
+            f"The nuclei of {dataset.name} are of unknown class: scores of classes are missing."
+        ]
     absent = [name for index, name in enumerate(dataset.class_names) if index not in present]
     return [f"{dataset.name} has no nuclei of {', '.join(absent)}."] if absent else []
 

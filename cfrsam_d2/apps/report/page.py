@@ -84,7 +84,7 @@ def _class_styles(comparison: Comparison) -> str:
     """The colour of each class, and which layer of the images is seen in which view."""
     colors = "".join(
         f".c{index}{{--class:rgb{color};stroke:var(--halo,var(--class))}}"
-        for index, color in enumerate(comparison.dataset.colors)
+        for index, (_, color) in comparison.dataset.shown_classes.items()
     )
     views = "".join(
         f'[data-view="{index}"] .images [data-layer="{index}"]{{display:inline}}'

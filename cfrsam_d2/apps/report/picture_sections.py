@@ -115,7 +115,7 @@ def _toolbar(comparison: Comparison) -> str:
 def _legend(dataset: Dataset) -> str:
     items = "".join(
         f'<li><span class="swatch c{index}"></span>{html.escape(name)}</li>'
-        for index, name in enumerate(dataset.class_names)
+        for index, (name, _) in dataset.shown_classes.items()
     )
     return f'<ul class="legend" aria-label="Colours of the classes">{items}</ul>'
 

@@ -10,11 +10,12 @@ import yaml
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ...data.palette import class_colors
+from ...data.palette import UNKNOWN_COLOR, class_colors
 from ...data.registration import register_custom_datasets
 from ...engine import check_registered
 from ...errors import UserError
 from ...evaluation.predictions import PREDICTIONS_NAME, read_predictions
+from ...structures.coco import UNKNOWN_CLASS, UNKNOWN_NAME
 from .run_files import checked_nuclei, read_curves, read_image_scores, read_metrics
 
 # What YAML and CfgNode make of all sorts of files.
@@ -39,6 +40,21 @@ class Dataset:
     images: list[dict[str, Any]]
     class_names: list[str]
     colors: list[tuple[int, int, int]]
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether there are nuclei of unknown class."""
+        return any(
+            nucleus["category_id"] == UNKNOWN_CLASS
+            for image in self.images
+            for nucleus in image["annotations"]
+        )
+
+    @property
+    def shown_classes(self) -> dict[int, tuple[str, tuple[int, int, int]]]:
+        """Names and colours by index; of unknown class, -1, if there are such nuclei."""
+        shown = dict(enumerate(zip(self.class_names, self.colors, strict=True)))
+        return shown | ({UNKNOWN_CLASS: (UNKNOWN_NAME, UNKNOWN_COLOR)} if self.has_unknown else {})
 
 
 @dataclass(frozen=True)
@@ -111,8 +127,8 @@ def _read_config(folder: Path) -> CfgNode:
     try:
         cfg = CfgNode(yaml.safe_load(path.read_text(encoding="utf-8")))
         names = [*cfg.DATASETS.TEST, cfg.TEST.BEST_METRIC]
-        for split in ("TRAIN", "VAL", "TEST"):
-            names += [cfg.DATASETS.CUSTOM[split].JSON, cfg.DATASETS.CUSTOM[split].IMAGES]
+        for node in cfg.DATASETS.CUSTOM.values():
+            names += [node.JSON, node.IMAGES]
         if not all(isinstance(name, str) for name in names):
             raise ValueError(f"{names} are no names")
     except _NO_CONFIG as error:

@@ -71,7 +71,10 @@ def classes(comparison: Comparison) -> str:
     """Confusion of classes."""
     content = "".join(
         tables.confusion_table(
-            f"Classes, {run.name}", analysis.confusions.sum(axis=0), comparison.dataset.class_names
+            f"Classes, {run.name}",
+            analysis.confusions.sum(axis=0),
+            comparison.dataset.class_names,
+            analysis.unknown.sum(axis=0),
         )
         for run, analysis in zip(comparison.runs, comparison.analyses, strict=True)
     )
@@ -114,7 +117,7 @@ def _statistics(
     run: Run, analysis: ErrorAnalysis, tissues: Sequence[str]
 ) -> dict[str, bootstrap.Statistic]:
     """Statistics to compare runs by: scores of metrics.json as functions of the images' weights."""
-    detection = {"F1 of detection": bootstrap.pooled_f1(analysis.confusions)}
+    detection = {"F1 of detection": bootstrap.pooled_f1(analysis.confusions, analysis.unknown)}
     if not run.has_masks:
         return detection
     scores = run.image_scores

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...evaluation.tables import Row
+from ...structures.coco import UNKNOWN_NAME
 from .bootstrap import Difference
 
 MISSING = "–"
@@ -74,14 +75,21 @@ def row_table(caption: str, rows: Sequence[Row]) -> str:
     return _table(caption, f"<tr>{head}</tr>", body, "plain")
 
 
-def confusion_table(caption: str, confusion: np.ndarray, class_names: Sequence[str]) -> str:
+def confusion_table(
+    caption: str, confusion: np.ndarray, class_names: Sequence[str], unknown: np.ndarray
+) -> str:
     """Counts of paired nuclei; how dark a cell is tells its share of the row.
 
     Args:
         caption: of the table.
         confusion: (K+1, K+1), see `confusion_of_pairs`.
         class_names: K names.
+        unknown: (K+1,), see `unknown_of_pairs`; a row of its own, unless it is all 0.
     """
+    rows = list(zip([*class_names, "false positive"], confusion.tolist(), strict=True))
+    rows[-1][1].pop()  # neither there nor predicted
+    if unknown.any():
+        rows.append((UNKNOWN_NAME, unknown.tolist()))
     titles = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in class_names)
     head = (
         '<tr><th rowspan="2" scope="col">ground truth</th>'
@@ -89,11 +97,8 @@ def confusion_table(caption: str, confusion: np.ndarray, class_names: Sequence[s
         f'<tr>{titles}<th scope="col">missed</th></tr>'
     )
     body = ""
-    for row, name in enumerate([*class_names, "false positive"]):
-        counts = confusion[row].tolist()
+    for name, counts in rows:
         total = sum(counts) or 1
-        if row == len(class_names):
-            counts.pop()  # neither there nor predicted
         cells = "".join(f'<td style="--share:{count / total:.3f}">{count}</td>' for count in counts)
         body += f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>'
     return _table(caption, head, body, "confusion")

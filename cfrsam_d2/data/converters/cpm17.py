@@ -1,7 +1,7 @@
 """CPM-17: from the release's images and label maps to the project's files."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import UserError
@@ -11,12 +11,14 @@ from .mat import read_mat
 from .release import find_pairs, with_validation, write_release
 
 
-def convert_cpm17(source: Path, output: Path) -> str:
+def convert_cpm17(source: Path, output: Path, classes: Sequence[str] = ()) -> str:
     """Write train, val and test; every instance stays whole, also one in several pieces.
 
     Args:
         source: the folder into which the release was unpacked.
         output: the folder that gets `train/`, `val/` and `test/`; replaced at the end.
+        classes: those of a model of several, of which each nucleus has one, but it is unknown
+            which; none: all nuclei are of one class, "nucleus".
 
     Returns:
         A summary.
@@ -26,7 +28,7 @@ def convert_cpm17(source: Path, output: Path) -> str:
             image, or `output` holds other files.
     """
     train, test = (find_pairs(source, split, "cpm17", ".mat") for split in ("train", "test"))
-    return write_release(with_validation(source, train, test), output, _masks, Counter())
+    return write_release(with_validation(source, train, test), output, _masks, Counter(), classes)
 
 
 def _masks(label_file: Path, height: int, width: int) -> Iterator[BoxMask]:

@@ -9,7 +9,7 @@ import numpy as np
 from tabulate import tabulate
 
 from ...files import add_png, make_folder, write_json
-from ...structures.coco import coco_annotation
+from ...structures.coco import UNKNOWN_NAME, coco_annotation
 from ...structures.masks import BoxMask
 from ..points import mask_point
 
@@ -28,7 +28,8 @@ class NucleusJsonWriter:
         """
         Args:
             folder: gets `nuclei.json` and `images/`.
-            class_names: names of the classes by index; category ids are index + 1.
+            class_names: names of the classes by index; category ids are index + 1. If there are
+                nuclei of unknown class, the category "unknown" of id 0 follows.
         """
         self._folder = folder
         self._categories = [
@@ -53,7 +54,7 @@ class NucleusJsonWriter:
             file_name: of the PNG, inside `images/`.
             image: (H, W, 3) uint8, RGB.
             nuclei: pairs of a mask, whole and cut to the box of its pixels (one at least), and a
-                class index.
+                class index, or `UNKNOWN_CLASS`.
             tissue: name of the tissue.
             magnification: of the objective, 40 or 20 for instance.
         """
@@ -80,7 +81,7 @@ class NucleusJsonWriter:
         data = {
             "images": self._images,
             "annotations": self._annotations,
-            "categories": self._categories,
+            "categories": self._used_categories(),
         }
         write_json(self._folder / JSON_NAME, data)
 
@@ -93,12 +94,19 @@ class NucleusJsonWriter:
             for annotation in self._annotations
         )
         filled = {annotation["image_id"] for annotation in self._annotations}
-        ids = [category["id"] for category in self._categories]
+        categories = self._used_categories()
+        ids = [category["id"] for category in categories]
         rows = []
         for tissue in sorted(images):
             counts = [nuclei[tissue, category] for category in ids]
             rows.append([tissue, images[tissue], *counts, sum(counts)])
         rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
-        names = [category["name"] for category in self._categories]
+        names = [category["name"] for category in categories]
         table = tabulate(rows, headers=["tissue", "images", *names, "nuclei"])
         return f"{table}\nimages without nuclei: {len(tissue_of) - len(filled)}"
+
+    def _used_categories(self) -> list[dict[str, Any]]:
+        """The classes, and the category of unknown class if there are such nuclei."""
+        has_unknown = any(annotation["category_id"] == 0 for annotation in self._annotations)
+        unknown = [{"id": 0, "name": UNKNOWN_NAME}] if has_unknown else []
+        return [*self._categories, *unknown]

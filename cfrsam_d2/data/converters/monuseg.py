@@ -1,7 +1,7 @@
 """MoNuSeg 2018: from the release's images and Aperio XML outlines to the project's files."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +27,14 @@ _ADDED_LATER = {
 }
 
 
-def convert_monuseg(source: Path, output: Path) -> str:
+def convert_monuseg(source: Path, output: Path, classes: Sequence[str] = ()) -> str:
     """Write train, val and test; nuclei that overlap stay whole.
 
     Args:
         source: the folder into which the release was unpacked.
         output: the folder that gets `train/`, `val/` and `test/`; replaced at the end.
+        classes: those of a model of several, of which each nucleus has one, but it is unknown
+            which; none: all nuclei are of one class, "nucleus".
 
     Returns:
         A summary, with counts of the images and outlines that were left out or cut.
@@ -46,7 +48,7 @@ def convert_monuseg(source: Path, output: Path) -> str:
     train = [pair for pair in found if pair[0].stem not in _ADDED_LATER]
     changes = Counter({"images left out: added after the challenge": len(found) - len(train)})
     masks = partial(_masks, changes=changes)
-    return write_release(with_validation(source, train, test), output, masks, changes)
+    return write_release(with_validation(source, train, test), output, masks, changes, classes)
 
 
 def _masks(

@@ -6,13 +6,14 @@ count here, nor do folders around them.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ...errors import UserError
 from ...files import folder_lock, replaced_folder
+from ...structures.coco import UNKNOWN_CLASS
 from ...structures.masks import BoxMask
 from ..coco import DEFAULT_TISSUE
 from ..image import IMAGE_SUFFIXES, read_rgb
@@ -93,6 +94,7 @@ def write_release(
     output: Path,
     read_masks: Callable[[Path, int, int], Iterable[BoxMask]],
     changes: Counter[str],
+    classes: Sequence[str] = (),
 ) -> str:
     """Write the images and the JSON of every split; what was there before is replaced at the end.
 
@@ -102,6 +104,7 @@ def write_release(
         read_masks: called with the file of a label and its image's height and width; returns one
             mask per nucleus.
         changes: what is repaired or left out, with counts; filled while labels are read.
+        classes: among which the nuclei are of unknown class; none: all are `RELEASE_CLASSES`.
 
     Returns:
         What was written, and what was repaired or left out and why, as text.
@@ -109,16 +112,16 @@ def write_release(
     Raises:
         UserError: an image cannot be read, or `output` holds other files.
     """
-    summaries = []
+    summaries, category = [], UNKNOWN_CLASS if classes else 0
     with folder_lock(output), replaced_folder(output, f"train/{JSON_NAME}") as folder:
         for split, pairs in splits.items():
-            writer = NucleusJsonWriter(folder / split, RELEASE_CLASSES)
+            writer = NucleusJsonWriter(folder / split, classes or RELEASE_CLASSES)
             for image_file, label_file in tqdm(pairs, desc=split, unit="image", disable=None):
                 image = read_rgb(str(image_file))
                 writer.add(
                     f"{image_file.stem}.png",
                     image,
-                    ((mask, 0) for mask in read_masks(label_file, *image.shape[:2])),
+                    ((mask, category) for mask in read_masks(label_file, *image.shape[:2])),
                     tissue=DEFAULT_TISSUE,
                     magnification=_MAGNIFICATION,
                 )

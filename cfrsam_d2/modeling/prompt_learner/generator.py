@@ -208,7 +208,8 @@ class CentroidProposalGenerator(nn.Module):
             images: normalised images of any sizes; its padding is replaced by mirrored pixels.
             features: not used.
             gt_instances: in training, `gt_points`, `gt_classes` and `gt_masks` of each image. A
-                nucleus whose point is NaN, out of the image, is only a part of the auxiliary mask.
+                nucleus whose point is NaN, out of the image, is only a part of the auxiliary mask;
+                of one of `UNKNOWN_CLASS`, "nucleus or background" is trained in place of a class.
 
         Returns:
             No proposals and the losses `loss_point_cls`, `loss_point_reg`, `loss_point_mask`, or

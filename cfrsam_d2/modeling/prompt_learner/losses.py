@@ -9,21 +9,37 @@ from detectron2.utils import comm
 from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor
 
+from ...structures.coco import UNKNOWN_CLASS
+
 
 def classification_loss(
     pred_logits: Tensor, gt_classes: Tensor, *, background_weight: float
 ) -> Tensor:
     """Cross-entropy over all anchors, a weighted mean with `background_weight` for background.
 
+    Of an anchor with a nucleus of unknown class, it is minus the logarithm of the sum of the
+    probabilities of all classes.
+
     Args:
         pred_logits: (B, A, K+1) logits, background last.
-        gt_classes: (B, A) classes; K for anchors without a nucleus.
+        gt_classes: (B, A) classes, `UNKNOWN_CLASS` among them; K for anchors without a nucleus.
         background_weight: β; the classes of nuclei weigh 1.
     """
     logits = pred_logits.flatten(0, 1).float()  # (B·A, K+1)
     weight = logits.new_ones(logits.shape[-1])
     weight[-1] = background_weight
-    return F.cross_entropy(logits, gt_classes.flatten(), weight=weight)
+    classes = gt_classes.flatten()
+    unknown = classes == UNKNOWN_CLASS
+    logits = torch.where(unknown[:, None], _nucleus_or_background(logits), logits)
+    return F.cross_entropy(logits, classes.where(~unknown, 0), weight=weight)
+
+
+def _nucleus_or_background(logits: Tensor) -> Tensor:
+    """Logits (N, K+1) in which the first class stands for all K, the others for nothing."""
+    joined = torch.full_like(logits, float("-inf"))
+    joined[:, 0] = logits[:, :-1].logsumexp(dim=-1)
+    joined[:, -1] = logits[:, -1]
+    return joined
 
 
 def regression_loss(pred_points: Tensor, gt_points: Tensor, num_nuclei: float) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 from report_runs import NAME, Nucleus, make_dataset, make_run, rectangle
 
 from cfrsam_d2.apps.report import build_page, read_comparison
-from cfrsam_d2.apps.report.figures import comparison_plots
+from cfrsam_d2.apps.report.figures import comparison_picture, comparison_plots
 from cfrsam_d2.apps.report.notes import notes
 from cfrsam_d2.data.registration import unregister
 from tools import compare_figures
@@ -121,3 +121,26 @@ def test_a_run_without_training(folder: Path) -> None:
     (run / "metrics.json").unlink()
     said = "run has no training curves: its folder has no metrics.json of them."
     assert notes(read_comparison([run])) == [NO_LONG, said]
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_nuclei_of_unknown_class_have_a_row_and_a_colour(folder: Path, masks: bool):
+    unknown = [(mask, -1) for mask, _ in OTHER]
+    run = make(folder, [[*ONE, *unknown], unknown], [[*ONE, *OTHER], NONE], masks=masks)
+    comparison = read_comparison([run])
+    page = build_page(comparison, 2)
+    assert ".c-1{--class:rgb(220, 220, 220)" in page
+    assert "unknown in 1.png" in page  # the missed one
+    row = re.search(r'<th scope="row">unknown</th>(.*?)</tr>', page)
+    assert row is not None
+    assert re.findall(r">(\d+)</td>", row[1]) == ["0", "1", "1"]
+    (analysis,) = comparison.analyses
+    assert analysis.unknown.tolist() == [[0, 1, 0], [0, 0, 1]]
+    picture = comparison_picture(comparison, [0, 1])
+    assert (picture == (220, 220, 220)).all(axis=-1).any()
+
+
+def test_unknown_nuclei_alone_are_noted(folder: Path):
+    run = make(folder, [[(mask, -1) for mask, _ in ONE]], [ONE], masks=True)
+    note, *_ = notes(read_comparison([run]))
+    assert note.startswith(f"The nuclei of {NAME} are of unknown class")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import UserError
+from ....structures.coco import UNKNOWN_NAME
 from ....structures.masks import BoxMask
 from ....structures.rle import decode_mask
 from ...coco import dataset_dicts_from_json, metadata_from_json, read_nucleus_json
@@ -43,7 +44,8 @@ def coco_images(
             f"{json_file} lists {missing[0]}, which does not exist ({len(missing)} such images): "
             "add the images, or take them out of the JSON"
         )
-    names = metadata_from_json(data)["thing_classes"]
+    # Of unknown class, -1, is the last.
+    names = [*metadata_from_json(data)["thing_classes"], UNKNOWN_NAME]
     return [
         LabelledImage(
             Path(record["file_name"]),

@@ -27,7 +27,8 @@ def label_map_nuclei(
         path: a `.mat` file (see `read_mat`), or a PNG, TIFF or NPY file (see `read_label_map`).
         size: height and width of the image in px.
         classes: to which their classes belong.
-        changes: gets what is left out, with counts: nuclei of type 0, which is background.
+        changes: gets what is left out, with counts: nuclei of type 0, which is background unless
+            `classes` call it "unknown".
 
     Returns:
         Pairs of a mask and a class index.
@@ -43,7 +44,7 @@ def label_map_nuclei(
         inst_map, types = read_label_map(path, size)
     for instance_id, mask in instance_masks(inst_map):
         class_id = None if types is None else types[instance_id]
-        if class_id == _BACKGROUND:
+        if class_id == _BACKGROUND and _BACKGROUND not in classes.by_id:
             changes["nuclei left out: of type 0, background"] += 1
             continue
         yield mask, classes.index(class_id, f"{path}: nucleus {instance_id}")
