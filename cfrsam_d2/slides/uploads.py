@@ -86,14 +86,15 @@ def results_of(folder: AnyPath, cache: Path) -> Iterator[Results]:
 def check_output(output: AnyPath) -> None:
     """
     Raises:
-        UserError: nothing can be written there.
+        UserError: it is no store to write to, or cannot be reached.
     """
     if isinstance(output, RemotePath):
         if output.is_http:
             raise UserError(
                 f"--output {output} cannot be written to: name s3://, gs:// or a folder"
             )
-        open_store(output)
+        files, root = open_store(output)
+        retried(output, lambda: files.find(root, maxdepth=1))  # no bucket, no credentials
 
 
 def _upload(local: Path, remote: RemotePath) -> None:
