@@ -94,7 +94,7 @@ def check_output(output: AnyPath) -> None:
                 f"--output {output} cannot be written to: name s3://, gs:// or a folder"
             )
         files, root = open_store(output)
-        retried(output, lambda: files.find(root, maxdepth=1))  # no bucket, no credentials
+        retried(output, lambda: files.info(root.partition("/")[0]))  # the bucket
 
 
 def _upload(local: Path, remote: RemotePath) -> None:

@@ -200,8 +200,8 @@ def test_from_stores_to_stores_the_bytes_are_the_same(
             assert segment_slide(predictor, RemotePath(url), remote, options) == "done"
     copies = list((tmp_path / "cache" / "slides").glob("*-*/*"))
     assert [path.name for path in copies] == ["slide.svs"]
-    with pytest.raises(UserError, match="s3://none/out does not exist: check the bucket"):
+    with pytest.raises(UserError, match=r"s3://none/out does not exist: check the bucket"):
         check_output(RemotePath("s3://none/out"))
     nothing = RemotePath("s3://bucket/none.svs")
-    with pytest.raises(UserError, match="s3://bucket/none.svs does not exist"):
+    with pytest.raises(UserError, match=r"s3://bucket/none.svs does not exist"):
         segment_slide(predictor, nothing, tmp_path / "none", options)
