@@ -147,8 +147,8 @@ def test_outputs_that_cannot_be_written_to_are_refused_before_the_run(tmp_path: 
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A store with the bucket `bucket`."""
     remedy = "is missing: pip install 'cfrsam_d2[dev]'"
-    s3fs = pytest.importorskip("s3fs", "2023", reason=f"s3fs {remedy}")
     moto = pytest.importorskip("moto.server", reason=f"moto's server {remedy}")
+    s3fs = pytest.importorskip("s3fs", "2023", reason=f"s3fs {remedy}")
     server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
