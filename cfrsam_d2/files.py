@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +63,11 @@ def _write_error(path: str | Path, error: OSError) -> UserError:
     kind = DiskError if error.errno in _DISK_REMEDIES else UserError
     remedy = (_DISK_REMEDIES | _REMEDIES).get(error.errno or 0, _ELSEWHERE)
     return kind(f"cannot write {path} ({error.strerror or error}): {remedy}")
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether it says that nothing can be written: the disk is full, say."""
+    return isinstance(error, OSError) and error.errno in _DISK_REMEDIES
 
 
 def make_folder(folder: Path) -> None:
@@ -158,6 +163,52 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def kept_file(path: Path, make: Callable[[], None]) -> Iterator[None]:
+    """Make a file that has a folder for itself, once among processes, unless it is there.
+
+    As long as the block runs, `delete_unless_kept` leaves that folder alone.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with _open_lock(path.parent) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        while not path.exists():  # from one kind of lock to the other, both are free
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                make()
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        os.utime(path.parent)
+        yield
+
+
+def delete_unless_kept(folder: Path) -> bool:
+    """Delete the folder of a file that no process makes or keeps (`kept_file`).
+
+    Returns:
+        Whether none did.
+    """
+    with _open_lock(folder) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        _delete(folder)
+        return True
+
+
+@contextmanager
+def _open_lock(folder: Path) -> Iterator[BinaryIO]:
+    """A file beside a folder, for locks of both kinds."""
+    make_folder(folder.parent)
+    path = folder.with_name(f".{folder.name}.lock")
+    with write_errors_named(path):
+        path.touch()
+    with open(path, "ab") as lock:
+        yield lock
 
 
 @contextmanager

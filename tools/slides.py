@@ -16,17 +16,22 @@ from pathlib import Path
 
 from cfrsam_d2.command_line import build_parser, parse_with_keys
 from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.remote_path import AnyPath, path_or_url
 
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser(__doc__)
-    parser.add_argument("slides", nargs="+", type=Path, help="files of whole slides, or images")
+    parser.add_argument(
+        "slides", nargs="+", type=path_or_url, help="files of whole slides, images, or URLs of such"
+    )
     parser.add_argument("--config-file", required=True, help="of stage 2")
-    parser.add_argument("--output", required=True, type=Path, help="folder of the results")
+    parser.add_argument("--output", required=True, type=path_or_url, help="folder of the results")
     parser.add_argument("--mpp", type=float, help="µm/px of the slides, in place of what they say")
     tissue = parser.add_mutually_exclusive_group()
-    tissue.add_argument("--mask", type=Path, help="of the tissue: an image, or GeoJSON of QuPath")
+    tissue.add_argument(
+        "--mask", type=path_or_url, help="of the tissue: an image, or GeoJSON of QuPath"
+    )
     tissue.add_argument("--no-mask", action="store_true", help="take the whole slide for tissue")
     parser.add_argument(
         "--geojson-per-chunk", action="store_true", help="many GeoJSON files in place of one"
@@ -40,12 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="of the tissue that may be unreadable (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="progress in lines of JSON")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="for copies of slides that are given by URL"
+    )
+    parser.add_argument(
+        "--cache-gb", type=float, default=100, help="of those copies (default: %(default)s)"
+    )
     args, overrides = parse_with_keys(parser, arguments)
     slides, more_overrides = split_slides(args.slides)
     if args.mask is not None and len(slides) > 1:
         parser.error("--mask is of one slide, but there are several")
     check_packages()
     from cfrsam_d2.apps.slides import SlideOptions, segment_slides  # takes seconds
+    from cfrsam_d2.slides.slide_cache import SlideCache, default_cache
 
     options = SlideOptions(
         mpp=args.mpp,
@@ -55,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ome_tiff=args.ome_tiff,
         most_bad=args.max_bad_tiles / 100,
         as_json=args.json,
+        cache=SlideCache(args.cache or default_cache(), int(args.cache_gb * 1e9)),
     )
     failures = segment_slides(
         slides, args.output, args.config_file, [*more_overrides, *overrides], options
@@ -63,9 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def split_slides(words: Sequence[Path]) -> tuple[Sequence[Path], Sequence[str]]:
+def split_slides(words: Sequence[AnyPath]) -> tuple[Sequence[AnyPath], Sequence[str]]:
     """Slides, and the KEY VALUE pairs that follow them: a key is in upper case and no file."""
-    is_key = (str(word).isupper() and not word.exists() for word in words)
+    is_key = (
+        isinstance(word, Path) and str(word).isupper() and not word.exists() for word in words
+    )
     count = next((i for i, each in enumerate(is_key) if each), len(words))
     return words[:count], [str(word) for word in words[count:]]
 

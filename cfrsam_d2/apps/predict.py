@@ -52,10 +52,10 @@ def predict_images(
 
 
 @contextmanager
-def failures_named(path: Path, too_large: str = "cut it into tiles") -> Iterator[None]:
+def failures_named(path: object, too_large: str = "cut it into tiles") -> Iterator[None]:
     """
     Args:
-        path: of the image.
+        path: of the image, or its URL.
         too_large: what helps where memory does not suffice.
 
     Raises:

@@ -4,28 +4,30 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import DiskError, UserError
-from ..files import folder_lock
 from ..modeling.meta_arch import CFRSAM
 from ..predictor import NucleusPredictor
+from ..remote_path import AnyPath, RemotePath
 from ..slides.job import SlideJob
 from ..slides.lattice import Lattice
 from ..slides.progress import Progress
 from ..slides.read_ahead import ReadAhead
 from ..slides.reader import SlideReader, open_slide
-from ..slides.record import describe, start_record
+from ..slides.record import describe
+from ..slides.slide_cache import SlideCache, copied, fetched
 from ..slides.tissue import TissueMask, find_tissue, read_tissue, whole_slide
+from ..slides.uploads import check_output, results_of
 from ..slides.writers.geojson import write_geojson, write_geojson_per_chunk, write_tissue
 from ..slides.writers.label_pyramid import write_label_tiff, write_label_zarr
 from ..slides.writers.overview import write_overview
 from ..slides.writers.parquet import write_parquet
-from ..slides.writers.summary import Run, read_status, write_summary
+from ..slides.writers.summary import Run, write_summary
 from .predict import failures_named
 
 _OVERVIEW_SIDE = 2048  # px of the longer side, about
@@ -43,28 +45,30 @@ class SlideOptions:
         ome_tiff: write the labels as OME-TIFF, too.
         most_bad: share of the tissue above which tiles that cannot be read fail a slide.
         as_json: tell the progress in lines of JSON.
+        cache: where slides from stores are copied to, and results for stores are made.
     """
 
     mpp: float | None = None
-    mask: Path | None = None
+    mask: AnyPath | None = None
     whole: bool = False
     geojson_per_chunk: bool = False
     ome_tiff: bool = False
     most_bad: float = 0.001
     as_json: bool = False
+    cache: SlideCache = field(default_factory=SlideCache)
 
 
 def segment_slides(
-    slides: Sequence[Path],
-    output: Path,
+    slides: Sequence[AnyPath],
+    output: AnyPath,
     config_file: str,
     overrides: Sequence[str],
     options: SlideOptions,
-) -> dict[Path, str]:
+) -> dict[AnyPath, str]:
     """Find the nuclei of slides; one that fails stops no other.
 
     Args:
-        slides: files.
+        slides: files, or URLs.
         output: gets a folder for each, called by its name without the suffix.
         config_file: of stage 2.
         overrides: key, value, key, value, …
@@ -76,6 +80,7 @@ def segment_slides(
     Raises:
         UserError: an argument cannot be used, or the disk is full.
     """
+    check_output(output)
     folders = slide_folders(slides, output)
     sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")  # the same however a slide is cut
     predictor = NucleusPredictor(config_file, overrides=[*overrides, *sampling])
@@ -83,7 +88,7 @@ def segment_slides(
     failures = {}
     for slide, folder in folders.items():
         try:
-            with failures_named(slide, _TOO_LARGE), folder_lock(folder):
+            with failures_named(slide, _TOO_LARGE):
                 print(f"{slide.name}: {segment_slide(predictor, slide, folder, options)}")
         except DiskError:  # every other slide would fail, too
             raise
@@ -95,7 +100,7 @@ def segment_slides(
     return failures
 
 
-def slide_folders(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
+def slide_folders(slides: Sequence[AnyPath], output: AnyPath) -> dict[AnyPath, AnyPath]:
     """The folder of each slide's results.
 
     Raises:
@@ -106,6 +111,8 @@ def slide_folders(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
         if counts[slide.stem] > 1:
             same = ", ".join(str(each) for each in slides if each.stem == slide.stem)
             raise UserError(f"{same} have one name, and so one folder: run them with two --output")
+        if isinstance(slide, RemotePath) or isinstance(output, RemotePath):
+            continue
         if output.resolve().is_relative_to(slide.resolve()):
             raise UserError(f"--output {output} lies in the slide {slide}: name another folder")
     return {slide: output / slide.stem for slide in slides}
@@ -130,7 +137,7 @@ def check_model(predictor: NucleusPredictor) -> None:
 
 
 def segment_slide(
-    predictor: NucleusPredictor, slide: Path, folder: Path, options: SlideOptions
+    predictor: NucleusPredictor, slide: AnyPath, folder: AnyPath, options: SlideOptions
 ) -> str:
     """Make the files of a slide that are not there.
 
@@ -141,18 +148,23 @@ def segment_slide(
         UserError: see `open_slide`, or the folder holds results of another run.
     """
     model_mpp = 10 / predictor.cfg.INPUT.MAGNIFICATION
-    with open_slide(slide, model_mpp=model_mpp, mpp=options.mpp) as reader:
+    with (
+        results_of(folder, options.cache.folder) as results,
+        fetched(slide, options.cache) as path,
+        open_slide(path, model_mpp=model_mpp, mpp=options.mpp) as reader,
+    ):
         tissue = choose_tissue(reader, options)
-        start_record(folder, describe(predictor.cfg, predictor.model, reader, tissue))
-        results = SlideResults(predictor, reader, tissue, folder, options)
-        results.write_missing()
-    return read_status(folder / "summary.json")
+        results.start_record(describe(predictor.cfg, predictor.model, reader, tissue))
+        if not results.are_there:
+            SlideResults(predictor, reader, tissue, results.folder, options).write_missing()
+        return results.status()
 
 
 def choose_tissue(reader: SlideReader, options: SlideOptions) -> TissueMask:
     """The tissue of a slide as the options say."""
     if options.mask is not None:
-        return read_tissue(options.mask, reader)
+        with copied(options.mask, options.cache) as mask:
+            return read_tissue(mask, reader)
     return whole_slide(reader) if options.whole else find_tissue(reader)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
 from ..errors import UserError
+from ..remote_path import AnyPath
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in px, ends excluded
 Color = tuple[int, int, int]  # RGB
@@ -55,8 +55,10 @@ class SlideFacts:
 class Backend(Protocol):
     """An open file. One thread at a time may read from it."""
 
-    path: Path
     facts: SlideFacts
+
+    @property
+    def path(self) -> AnyPath: ...
 
     def read(self, level: int, box: Box) -> np.ndarray:
         """(h, w, 3) uint8 RGB of `box`, in px of the level and inside it.
@@ -82,11 +84,11 @@ def on_background(rgba: np.ndarray, background: Color) -> np.ndarray:
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def no_slide(path: Path, what: str) -> UserError:
+def no_slide(path: AnyPath, what: str) -> UserError:
     return UserError(f"{path} holds no slide but {what}: name the file of the slide itself")
 
 
-def no_brightfield(path: Path, what: str) -> UserError:
+def no_brightfield(path: AnyPath, what: str) -> UserError:
     return UserError(
         f"{path} is no H&E slide in 8-bit RGB ({what}): scan or export it in brightfield RGB with "
         "8 bits a channel"

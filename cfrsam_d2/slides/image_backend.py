@@ -29,10 +29,12 @@ class ImageBackend:
         self.path = path
         self._pixels = _pixels(path)
         height, width = self._pixels.shape[:2]
+        with path.open("rb") as file:
+            identity = quickhash(file)
         self.facts = SlideFacts(
             levels=(Level((width, height), tile=(width, height)),),
             # Their dots per inch are those of a screen or a printer.
-            properties={"reader": "Pillow", "quickhash": quickhash(path)},
+            properties={"reader": "Pillow", "quickhash": identity},
         )
 
     def read(self, level: int, box: Box) -> np.ndarray:

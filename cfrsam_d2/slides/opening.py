@@ -2,25 +2,30 @@
 
 from pathlib import Path
 
-import tifffile
 from PIL import Image
 
 from ..errors import UserError
+from ..remote_path import AnyPath, RemotePath
 from .backend import Backend
 from .image_backend import ImageBackend
-from .tiff_backend import TiffBackend
+from .tiff_backend import TiffBackend, is_ome_tiff
 from .tiff_checks import check_opened
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_backend(path: Path) -> Backend:
+def open_backend(path: AnyPath) -> Backend:
     """Open a slide or an image with the library that sees most of it.
+
+    Args:
+        path: of a file, or of an OME-TIFF in a store.
 
     Raises:
         UserError: the path is missing, a folder or empty, the file is damaged or no brightfield
             slide, or OpenSlide is not installed.
     """
+    if isinstance(path, RemotePath):
+        return _by_range(path)
     _check_path(path)
     reason = ""
     backend: Backend | None = None
@@ -40,6 +45,12 @@ def open_backend(path: Path) -> Backend:
         f"{path} cannot be opened ({reason or 'its format is unknown'}): "
         "name a slide that OpenSlide reads, a TIFF, or a small PNG or JPEG"
     )
+
+
+def _by_range(path: RemotePath) -> Backend:
+    if not is_ome_tiff(path):
+        raise UserError(f"{path} is no OME-TIFF, and nothing else is read by range: copy it")
+    return _by_tifffile(path, "")
 
 
 def _check_path(path: Path) -> None:
@@ -62,7 +73,7 @@ def _by_openslide(path: Path) -> Backend | None:
             "`pip install -e '.[slides]'`"
         ) from None
     vendor = detected_vendor(path)
-    if vendor is None or (vendor == "generic-tiff" and _tifffile_sees_more(path)):
+    if vendor is None or is_ome_tiff(path):
         return None
     backend = OpenSlideBackend(path)
     if _is_tiff(path):
@@ -70,13 +81,7 @@ def _by_openslide(path: Path) -> Backend | None:
     return backend
 
 
-def _tifffile_sees_more(path: Path) -> bool:
-    """Whether the file is an OME-TIFF, whose levels and µm/px OpenSlide does not see."""
-    with tifffile.TiffFile(path) as file:
-        return file.is_ome
-
-
-def _by_tifffile(path: Path, reason: str) -> Backend:
+def _by_tifffile(path: AnyPath, reason: str) -> Backend:
     """
     Args:
         path: of a TIFF.

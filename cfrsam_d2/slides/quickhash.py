@@ -1,17 +1,23 @@
 """A hash that tells slides apart without reading them whole, where OpenSlide gives none."""
 
 import hashlib
-from pathlib import Path
+from typing import Protocol
 
 _PIECE = 2**20  # bytes
 
 
-def quickhash(path: Path) -> str:
+class Readable(Protocol):
+    """An open file."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def quickhash(file: Readable) -> str:
     """SHA-256 of the size, the first and the last MiB of a file, in hexadecimal digits."""
-    size = path.stat().st_size
+    size = file.seek(0, 2)
     digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(_PIECE))
-        file.seek(max(size - _PIECE, 0))
+    for start in (0, max(size - _PIECE, 0)):
+        file.seek(start)
         digest.update(file.read(_PIECE))
     return digest.hexdigest()

@@ -2,11 +2,11 @@
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from ..remote_path import AnyPath, path_or_url
 from .backend import Box
 from .opening import open_backend
 from .resolution import resolve_mpp
@@ -16,11 +16,12 @@ from .steady import BadTile, SteadyBackend
 _BLOCK = 2048  # px of a level that an overview decodes at once
 
 
-def open_slide(path: str | Path, *, model_mpp: float, mpp: float | None = None) -> "SlideReader":
+def open_slide(path: str | AnyPath, *, model_mpp: float, mpp: float | None = None) -> "SlideReader":
     """Open a slide or a small image.
 
     Args:
-        path: of a file that OpenSlide, tifffile or Pillow reads.
+        path: of a file that OpenSlide, tifffile or Pillow reads, or URL of an OME-TIFF, which is
+            read by range.
         model_mpp: µm/px that the model works at: 10 / cfg.INPUT.MAGNIFICATION.
         mpp: µm/px of the file, instead of what it says itself.
 
@@ -28,7 +29,7 @@ def open_slide(path: str | Path, *, model_mpp: float, mpp: float | None = None) 
         UserError: the file cannot be read, is no H&E slide, or its µm/px are unknown or cannot be;
             or the packages of `[slides]` are not installed.
     """
-    path = Path(path)
+    path = path_or_url(path) if isinstance(path, str) else path
     backend = open_backend(path)
     try:
         file_mpp, source = resolve_mpp(path, backend.facts, mpp)
@@ -60,7 +61,7 @@ class SlideReader:
 
     def __init__(
         self,
-        path: Path,
+        path: AnyPath,
         backend: SteadyBackend,
         *,
         mpp: float,

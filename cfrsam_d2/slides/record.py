@@ -12,6 +12,7 @@ from ..engine.resuming import MAY_CHANGE, kept_keys
 from ..errors import UserError
 from ..files import write_bytes
 from ..modeling.meta_arch import CFRSAM
+from ..remote_path import AnyPath
 from .reader import SlideReader
 from .tissue import TissueMask
 
@@ -41,11 +42,24 @@ def start_record(folder: Path, description: Mapping[str, Any]) -> None:
         UserError: they differ.
     """
     path = folder / RECORD_NAME
-    text = yaml.safe_dump(dict(description), sort_keys=False, allow_unicode=True)
-    if not path.is_file():
-        write_bytes(path, text.encode())
-        return
-    before, now = _read(path), yaml.safe_load(text)
+    if path.is_file():
+        check_record(_read(path), path, description)
+    else:
+        write_bytes(path, _text(description).encode())
+
+
+def check_record(record: bytes, path: AnyPath, description: Mapping[str, Any]) -> None:
+    """Compare a run with that of a record.
+
+    Args:
+        record: content of the file.
+        path: where it is.
+        description: of the run.
+
+    Raises:
+        UserError: they differ.
+    """
+    before, now = _parse(record, path), yaml.safe_load(_text(description))
     if before == now:
         return
     what = ", ".join(_differing(before, now)) or "other entries"
@@ -54,12 +68,27 @@ def start_record(folder: Path, description: Mapping[str, Any]) -> None:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _text(description: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(description), sort_keys=False, allow_unicode=True)
+
+
+def _read(path: Path) -> bytes:
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete its folder") from None
+        return path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, error) from None
+
+
+def _parse(record: bytes, path: AnyPath) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(record.decode())
+    except (ValueError, yaml.YAMLError) as error:
+        raise _damaged(path, error) from None
     return content if isinstance(content, dict) else {}
+
+
+def _damaged(path: AnyPath, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged ({error}): delete its folder")
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,9 +1,9 @@
 """The size of a slide's pixels: whom to believe, and what cannot be."""
 
 import logging
-from pathlib import Path
 
 from ..errors import UserError
+from ..remote_path import AnyPath
 from .backend import SlideFacts
 
 _LOWEST, _HIGHEST = 0.1, 1.1  # µm/px, about 100x and 9x
@@ -13,7 +13,7 @@ _MOST_OFF = 0.2  # of what the objective says
 logger = logging.getLogger(__name__)
 
 
-def resolve_mpp(path: Path, facts: SlideFacts, given: float | None) -> tuple[float, str]:
+def resolve_mpp(path: AnyPath, facts: SlideFacts, given: float | None) -> tuple[float, str]:
     """The µm/px of level 0, and who said so.
 
     Args:
@@ -50,7 +50,7 @@ def resolve_mpp(path: Path, facts: SlideFacts, given: float | None) -> tuple[flo
     raise UserError(f"{path} says neither its µm/px nor its objective: give --mpp, 0.25 of 40x")
 
 
-def _file_mpp(path: Path, xy: tuple[float, float], objective: float | None) -> float:
+def _file_mpp(path: AnyPath, xy: tuple[float, float], objective: float | None) -> float:
     mpp = sum(xy) / 2
     for value in xy:
         _check_range(path, value, "it says")
@@ -67,7 +67,7 @@ def _file_mpp(path: Path, xy: tuple[float, float], objective: float | None) -> f
     return mpp
 
 
-def _check_range(path: Path, mpp: float, who_says: str) -> None:
+def _check_range(path: AnyPath, mpp: float, who_says: str) -> None:
     if not _LOWEST <= mpp <= _HIGHEST:  # nor NaN
         raise UserError(
             f"{path} cannot have the {mpp:g} µm/px that {who_says}, which is outside {_LOWEST} to "

@@ -50,7 +50,7 @@ class SteadyBackend:
     def _try(self, level: int, box: Box) -> np.ndarray | None:
         try:
             return self._backend.read(level, box)
-        except MemoryError:
+        except (MemoryError, UserError):  # a store out of reach is no damage, either
             raise
         except Exception as error:  # each library and codec has its own
             self._renew(error)

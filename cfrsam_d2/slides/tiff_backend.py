@@ -3,15 +3,16 @@
 import logging
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import tifffile
 
 from ..errors import UserError
+from ..remote_path import AnyPath, RemotePath
 from .backend import WHITE, Box, Level, SlideFacts, on_background
 from .quickhash import quickhash
+from .remote import RemoteFile
 from .tiff_checks import check_colors, check_decodable, check_whole, find_series
 from .tiff_resolution import tiff_mpp, tiff_objective
 
@@ -27,16 +28,16 @@ class TiffBackend:
     """See `Backend`.
 
     Args:
-        path: of a TIFF file.
+        path: of a TIFF file; one in a store is read by range.
 
     Raises:
         UserError: the file is damaged, not in 8-bit RGB, compressed in an unknown way, in strips
             that are too large, or holds only a label or an overview.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = path
-        self._file = tifffile.TiffFile(path)
+        self._file = open_tiff(path)
         series = find_series(path, self._file)
         self._pages: list[Any] = [_page(level) for level in series.levels]
         for page in self._pages:
@@ -44,7 +45,7 @@ class TiffBackend:
             check_decodable(path, page)
             check_whole(path, self._file, page)
             _check_segment(path, page)
-        self.facts = _facts(path, self._file, self._pages)
+        self.facts = _facts(self._file, self._pages)
         segment_bytes = max(int(np.prod(page.chunks)) for page in self._pages)
         self._segment = lru_cache(maxsize=max(_CACHE // segment_bytes, 1))(self._decode)
 
@@ -81,6 +82,21 @@ class TiffBackend:
         return np.concatenate(whole, axis=-1) if len(whole) == planes else None
 
 
+def open_tiff(path: AnyPath) -> tifffile.TiffFile:
+    """A TIFF file, or one of a store, read by range."""
+    file: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
+    return tifffile.TiffFile(file)
+
+
+def is_ome_tiff(path: AnyPath) -> bool:
+    """Whether it is a TIFF whose levels and µm/px OpenSlide does not see."""
+    try:
+        with open_tiff(path) as file:
+            return file.is_ome
+    except tifffile.TiffFileError:
+        return False
+
+
 def _page(level: tifffile.TiffPageSeries) -> Any:
     page = level.pages[0]
     assert page is not None
@@ -114,7 +130,7 @@ def _has_opacity(page: Any) -> bool:
     return page.samplesperpixel == 4 and page.extrasamples[:1] in ((1,), (2,))
 
 
-def _facts(path: Path, file: tifffile.TiffFile, pages: list[Any]) -> SlideFacts:
+def _facts(file: tifffile.TiffFile, pages: list[Any]) -> SlideFacts:
     width = pages[0].imagewidth
     objective = tiff_objective(file)
     return SlideFacts(
@@ -125,7 +141,7 @@ def _facts(path: Path, file: tifffile.TiffFile, pages: list[Any]) -> SlideFacts:
             "reader": f"tifffile {version('tifffile')}",
             "vendor": "ome" if file.is_ome else "tiff",
             "objective": "" if objective is None else f"{objective:g}",
-            "quickhash": quickhash(path),
+            "quickhash": quickhash(file.filehandle),
         },
     )
 
@@ -140,7 +156,7 @@ def _level(page: Any, full_width: int) -> Level:
     return Level(size, float(downsample), tile)
 
 
-def _check_segment(path: Path, page: Any) -> None:
+def _check_segment(path: AnyPath, page: Any) -> None:
     size = int(np.prod(page.chunks))
     if size > _LARGEST_SEGMENT:
         raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 import tifffile
 
 from ..errors import UserError
+from ..remote_path import AnyPath
 from .backend import no_brightfield, no_slide
 
 _RGB, _YCBCR = 2, 6  # photometric interpretations
@@ -15,7 +16,7 @@ _ASSOCIATED = re.compile(r"^\W*(label|macro|thumbnail|overview)\b", re.IGNORECAS
 _REDUCED = (1, 9)  # what Aperio writes in its label's and its macro image's NewSubfileType
 
 
-def find_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+def find_series(path: AnyPath, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """The largest image that is neither a label nor an overview, with its levels.
 
     Raises:
@@ -31,7 +32,7 @@ def find_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     return largest
 
 
-def check_colors(path: Path, page: Any) -> None:
+def check_colors(path: AnyPath, page: Any) -> None:
     """
     Raises:
         UserError: the page is not in 8-bit RGB.
@@ -43,7 +44,7 @@ def check_colors(path: Path, page: Any) -> None:
         raise no_brightfield(path, f"{page.samplesperpixel} channels of {name}")
 
 
-def check_decodable(path: Path, page: Any) -> None:
+def check_decodable(path: AnyPath, page: Any) -> None:
     """
     Raises:
         UserError: tifffile cannot decode pages like this; with its reason.
@@ -56,7 +57,7 @@ def check_decodable(path: Path, page: Any) -> None:
         ) from None
 
 
-def check_whole(path: Path, file: tifffile.TiffFile, page: Any) -> None:
+def check_whole(path: AnyPath, file: tifffile.TiffFile, page: Any) -> None:
     """
     Args:
         path: of the file.
@@ -67,7 +68,7 @@ def check_whole(path: Path, file: tifffile.TiffFile, page: Any) -> None:
         UserError: its pixels lie behind the end of the file, or nowhere, or further pages do.
     """
     end = max(map(operator.add, page.dataoffsets, page.databytecounts), default=0)
-    size = path.stat().st_size
+    size = file.filehandle.size
     if end == 0 or end > size:
         raise UserError(
             f"{path} is cut off (its pixels reach to byte {end or 'unknown'}, it has {size}): "

@@ -20,6 +20,8 @@ def test_slides_and_keys_are_told_apart(tmp_path: Path) -> None:
     words = [slides[0], slides[2], Path("MODEL.DEVICE"), Path("cpu")]
     assert tool.split_slides(words) == (words[:2], ["MODEL.DEVICE", "cpu"])
     assert tool.split_slides(slides[:1]) == (slides[:1], [])
+    url = tool.path_or_url("s3://BUCKET/SLIDE")
+    assert tool.split_slides([url, Path("MODEL.DEVICE"), Path("cpu")])[0] == [url]
 
 
 def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
