@@ -16,19 +16,21 @@ IMAGES = int(os.environ.get("CFRSAM_SOAK_IMAGES", 500))
 SIDES = (48, 400)  # px, the least and the most
 SIZES = 100  # different ones: PyTorch keeps kernels for each, until it has seen them all
 NOISE = 8  # gray levels
-PAGE = os.sysconf("SC_PAGE_SIZE")
+STATUS = Path("/proc/self/status")
 LIBC = ctypes.CDLL(None)
 GROWTH = 0.05  # MB per image, of which 500 would be 25
 
 
-def resident() -> float:
-    """MB of memory that this process has now.
+def own_memory() -> float:
+    """MB that this process holds by itself, in memory or swapped out.
 
-    Not what the C library keeps of what was freed: pieces of many sizes, 100 MB more or less.
+    Not what the C library keeps of what was freed, pieces of many sizes, 100 MB more or less; nor
+    libraries' files, which come and go with what else runs.
     """
     if hasattr(LIBC, "malloc_trim"):
         LIBC.malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 1e6
+    fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return sum(int(fields[name].split()[0]) for name in ("RssAnon", "VmSwap")) / 1000  # of kB
 
 
 def tissue(
@@ -43,7 +45,7 @@ def tissue(
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read in /proc")
+@pytest.mark.skipif(not STATUS.is_file(), reason="memory is read in /proc")
 def test_memory_is_flat(
     data: Path, segmenter: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,7 +59,7 @@ def test_memory_is_flat(
     memory, nuclei = [], 0
     for number in range(IMAGES):
         nuclei += len(predictor(tissue(tiles, *sizes[number % SIZES], rng)))
-        memory.append(resident())
+        memory.append(own_memory())
     later = memory[len(memory) // 2 :]  # by then, every size has been there
     slope = float(np.polyfit(range(len(later)), later, 1)[0])
     with capsys.disabled():
