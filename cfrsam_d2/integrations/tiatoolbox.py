@@ -8,6 +8,7 @@ B patches of H×W px, T px of the core of a patch that counts, N nuclei.
 
 # pyright: reportMissingImports=false
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..export.outlines import mask_polygons
 from ..files import written_whole
 from ..predictor import slide_predictor
@@ -218,8 +220,13 @@ def write_annotations(path: str | os.PathLike, store: str | os.PathLike) -> int:
         How many there are.
 
     Raises:
-        UserError: see `read_tables` and `written_whole`.
+        UserError: see `read_tables` and `written_whole`, or this Python's SQLite does not do.
     """
+    if not hasattr(sqlite3.Connection, "enable_load_extension"):
+        raise UserError(
+            f"{store} cannot be written, as TIAToolbox's files need an sqlite3 that loads extensions, "
+            "which this Python is built without: use another one, of conda, uv or the system"
+        )
     count = 0
     with written_whole(Path(store)) as partial:
         annotations = SQLiteStore(partial)

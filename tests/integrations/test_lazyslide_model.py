@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for name in ("lazyslide", "openslide", "imagecodecs"):
-    pytest.importorskip(name, reason=f"{name} is missing: pip install 'cfrsam_d2[lazyslide]'")
+pytest.importorskip("lazyslide", reason="pip install 'cfrsam_d2[lazyslide]'")
+pytest.importorskip("openslide", reason="pip install 'cfrsam_d2[lazyslide]'")
+pytest.importorskip("imagecodecs", reason="pip install 'cfrsam_d2[lazyslide]'")
 import cv2
 import pyarrow as pa
 import shapely
@@ -22,7 +23,7 @@ from cfrsam_d2.slides.table import FEATURES
 from cfrsam_d2.slides.writers.parquet import write_parquet
 from cfrsam_d2.structures.masks import BoxMask, BoxMasks
 
-SIDE = 512
+SIDE = 256  # of the tile: one window
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its dependencies
 
 
@@ -49,12 +50,12 @@ def is_clear_of_the_edge(mask: bytes) -> bool:
 def test_the_page_finds_the_nuclei_of_the_same_pixels(folder: Path, weights: Path) -> None:
     pixels = write_slide(folder / "slide.svs", (SIDE, SIDE))
     names: dict = {}
-    exec(lines_of("lazyslide.md", 0, weights, OVERRIDES), names)
+    exec(lines_of("lazyslide.md", 0, weights, OVERRIDES).replace("512", str(SIDE)), names)
     cells = names["wsi"].shapes["cells"]
     described = zip(cells["class"], cells["prob"], strict=True)
     found = dict(zip(map(filled, cells.geometry), described, strict=True))
     wanted = nuclei_of(pixels, weights)
-    assert len(found) > 20
+    assert len(found) > 5
     assert found == {mask: each for mask, each in wanted.items() if is_clear_of_the_edge(mask)}
 
 
