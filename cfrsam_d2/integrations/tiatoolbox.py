@@ -27,6 +27,7 @@ from ..structures.masks import BoxMask
 from . import imports_of
 
 with imports_of("tiatoolbox"):
+    import dask.array as da
     import pyarrow as pa
     import shapely
     from tiatoolbox.annotation import Annotation, SQLiteStore
@@ -106,7 +107,8 @@ class NucleusModel(ModelABC):
         """Take the nuclei out of a map that may be of many patches.
 
         Args:
-            raw_maps: the one of `infer_batch`, (H, W, 4), of NumPy or Dask.
+            raw_maps: the one of `infer_batch`, (H, W, 4), of NumPy or Dask, which all arrays that
+                are returned are then of.
             offset: x, y to add to all coordinates, px.
 
         Returns:
@@ -115,6 +117,7 @@ class NucleusModel(ModelABC):
             edges of pixels without holes (N, C, 2), padded, `type` (N,) and `prob` (N,).
         """
         dense = np.asarray(raw_maps[0])
+        like_given = da.from_array if isinstance(raw_maps[0], da.Array) else np.asarray
         labels = _label_map(dense)
         nuclei = [
             _describe(mask, dense[mask.in_image], np.array(offset))
@@ -124,8 +127,8 @@ class NucleusModel(ModelABC):
             {
                 "task_type": _TASK,
                 "seg_type": "instance",
-                "predictions": labels,
-                "info_dict": _columns(nuclei),
+                "predictions": like_given(labels),
+                "info_dict": {name: like_given(each) for name, each in _columns(nuclei).items()},
             },
         )
 
@@ -224,8 +227,8 @@ def write_annotations(path: str | os.PathLike, store: str | os.PathLike) -> int:
     """
     if not hasattr(sqlite3.Connection, "enable_load_extension"):
         raise UserError(
-            f"{store} cannot be written, as TIAToolbox's files need an sqlite3 that loads extensions, "
-            "which this Python is built without: use another one, of conda, uv or the system"
+            f"{store} cannot be written, as TIAToolbox's files need an sqlite3 that loads "
+            "extensions, which this Python is built without: take one of conda, uv or the system"
         )
     count = 0
     with written_whole(Path(store)) as partial:
