@@ -7,7 +7,7 @@ import pytest
 
 from cfrsam_d2.errors import UserError
 
-NEEDED = {"lazyslide": "lazyslide_models", "tiatoolbox": "tiatoolbox"}
+NEEDED = {"lazyslide": "lazyslide_models", "tiatoolbox": "tiatoolbox.annotation"}
 
 
 @pytest.mark.parametrize("name", NEEDED)

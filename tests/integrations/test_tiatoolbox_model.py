@@ -111,6 +111,23 @@ def test_nuclei_on_the_seams_of_patches_and_tiles_come_out_whole(
         assert {mask.frame(256, 384).tobytes() for mask in found} == wanted
 
 
+def test_a_slide_may_have_no_nuclei(folder: Path, weights: Path) -> None:
+    glass = np.full((256, 256, 3), 240, np.uint8)
+    write_svs(folder / "slide.svs", SyntheticPlane(glass, (256, 256), glass=None))
+    model = NucleusModel(CONFIG, weights, [*OVERRIDES, "SLIDE.TILE", "256", "SLIDE.HALO", "0"])
+    model.network.forward = find_dark_spots
+    out = MultiTaskSegmentor(model=model, verbose=False).run(
+        [folder / "slide.svs"],
+        patch_mode=False,
+        ioconfig=model.ioconfig,
+        save_dir=folder / "out",
+        output_type="annotationstore",
+        auto_get_mask=False,
+    )
+    (path,) = out[folder / "slide.svs"]
+    assert len(SQLiteStore(path)) == 0
+
+
 def nuclei(size: tuple[int, int], corners: list[tuple[int, int]]) -> Instances:
     """Nuclei of 10×8 px that overlap by a column, the first on top, prompted in their middle."""
     masks = [BoxMask(x, y, np.ones((8, 10), bool)) for x, y in corners]
