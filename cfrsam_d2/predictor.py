@@ -146,6 +146,33 @@ class NucleusPredictor:
             )
 
 
+def slide_predictor(
+    config: CfgNode | str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    overrides: Sequence[str] = (),
+) -> NucleusPredictor:
+    """A predictor whose points are the same however a slide is cut; arguments as of its own.
+
+    Raises:
+        UserError: see `NucleusPredictor`, or the model predicts no masks, is prompted with boxes,
+            or its resolution is not known.
+    """
+    sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")
+    predictor = NucleusPredictor(config, weights, [*overrides, *sampling])
+    if not predictor.predicts_masks:
+        raise UserError("the config is of stage 1, which predicts points: name one of stage 2")
+    if predictor.cfg.MODEL.PROPOSAL_GENERATOR.NAME == "BoxProposalGenerator":
+        raise UserError(
+            "MODEL.PROPOSAL_GENERATOR.NAME prompts with boxes, and slides are segmented by points: "
+            "name a config of CentroidProposalGenerator"
+        )
+    if not predictor.cfg.INPUT.MAGNIFICATION:
+        raise UserError(
+            "INPUT.MAGNIFICATION, at which the model works, is 0: set it, to 40 for PanNuke's"
+        )
+    return predictor
+
+
 def read_as_rgb(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarray:
     """Any image that `NucleusPredictor` takes as an (H, W, 3) uint8 RGB array.
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import DiskError, UserError
 from ..modeling.meta_arch import CFRSAM
-from ..predictor import NucleusPredictor
+from ..predictor import NucleusPredictor, slide_predictor
 from ..remote_path import AnyPath, RemotePath
 from ..slides.job import SlideJob
 from ..slides.lattice import Lattice
@@ -26,7 +25,7 @@ from ..slides.uploads import check_output, results_of
 from ..slides.writers.geojson import write_geojson, write_geojson_per_chunk, write_tissue
 from ..slides.writers.label_pyramid import write_label_tiff, write_label_zarr
 from ..slides.writers.overview import write_overview
-from ..slides.writers.parquet import write_parquet
+from ..slides.writers.parquet import read_tables, write_parquet
 from ..slides.writers.summary import Run, write_summary
 from .predict import failures_named
 
@@ -82,9 +81,7 @@ def segment_slides(
     """
     check_output(output)
     folders = slide_folders(slides, output)
-    sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")  # the same however a slide is cut
-    predictor = NucleusPredictor(config_file, overrides=[*overrides, *sampling])
-    check_model(predictor)
+    predictor = slide_predictor(config_file, overrides=overrides)
     failures = {}
     for slide, folder in folders.items():
         try:
@@ -116,24 +113,6 @@ def slide_folders(slides: Sequence[AnyPath], output: AnyPath) -> dict[AnyPath, A
         if output.resolve().is_relative_to(slide.resolve()):
             raise UserError(f"--output {output} lies in the slide {slide}: name another folder")
     return {slide: output / slide.stem for slide in slides}
-
-
-def check_model(predictor: NucleusPredictor) -> None:
-    """
-    Raises:
-        UserError: it predicts no masks, or its resolution is not known.
-    """
-    if not isinstance(predictor.model, CFRSAM):
-        raise UserError("the config is of stage 1, which predicts points: name one of stage 2")
-    if predictor.cfg.MODEL.PROPOSAL_GENERATOR.NAME == "BoxProposalGenerator":
-        raise UserError(
-            "MODEL.PROPOSAL_GENERATOR.NAME prompts with boxes, and slides are segmented by points: "
-            "name a config of CentroidProposalGenerator"
-        )
-    if not predictor.cfg.INPUT.MAGNIFICATION:
-        raise UserError(
-            "INPUT.MAGNIFICATION, at which the model works, is 0: set it, to 40 for PanNuke's"
-        )
 
 
 def segment_slide(
@@ -251,14 +230,7 @@ class SlideResults:
 
     def _tables(self) -> Iterator[pa.Table]:
         """The nuclei, chunk by chunk."""
-        try:
-            with pq.ParquetFile(self._nuclei) as file:
-                for number in range(file.num_row_groups):
-                    yield file.read_row_group(number)
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(
-                f"{self._nuclei} is damaged ({error}): delete it and run again"
-            ) from error
+        return read_tables(self._nuclei)
 
     def _write_overview(self, path: Path) -> None:
         reader = self._reader

@@ -32,7 +32,7 @@ from cfrsam_d2.slides.writers.geojson import (
 )
 from cfrsam_d2.slides.writers.label_pyramid import write_label_tiff, write_label_zarr
 from cfrsam_d2.slides.writers.overview import write_overview
-from cfrsam_d2.slides.writers.parquet import write_parquet
+from cfrsam_d2.slides.writers.parquet import read_tables, write_parquet
 from cfrsam_d2.slides.writers.summary import Run, write_summary
 
 SCALE = 2.0
@@ -143,6 +143,19 @@ def test_parquet_has_a_row_group_a_chunk_and_its_metadata(folder: Path) -> None:
     )
     assert column["orientation"] == "counterclockwise"
     assert shapely.is_ccw(exteriors).all()
+
+
+def test_parquet_is_read_by_chunks_or_refused(folder: Path, tmp_path: Path) -> None:
+    whole = folder / "nuclei.parquet"
+    filled = [table for table in chunks(SCALE) if len(table)]
+    for read, wanted in zip(read_tables(whole), filled, strict=True):
+        assert read.to_pylist() == wanted.to_pylist()
+    (tmp_path / "cut.parquet").write_bytes(whole.read_bytes()[:-100])
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "other.parquet")
+    reasons = {"none": "is not there", "cut": "is damaged", "other": "holds no nuclei"}
+    for name, reason in reasons.items():
+        with pytest.raises(UserError, match=rf"{name}\.parquet {reason}"):
+            list(read_tables(tmp_path / f"{name}.parquet"))
 
 
 def test_geopandas_reads_the_parquet(folder: Path, empty: Path) -> None:

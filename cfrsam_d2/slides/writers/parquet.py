@@ -1,7 +1,7 @@
 """Nuclei as GeoParquet 1.1, a row group a chunk, with boxes that readers can filter by."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from ...errors import UserError
 from ...files import written_whole
 from ..table import SCHEMA
 
@@ -32,6 +33,24 @@ def write_parquet(
                 extent.add(table)
                 writer.write_table(table.select(schema.names).cast(schema), len(table))
         writer.add_key_value_metadata({"geo": json.dumps(_metadata(extent, covering))})
+
+
+def read_tables(path: Path) -> Iterator[pa.Table]:
+    """The nuclei that a file holds, chunk by chunk.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it holds something else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there: `tools/slides.py` writes nuclei.parquet")
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                raise UserError(f"{path} holds no nuclei: name a nuclei.parquet")
+            for number in range(file.num_row_groups):
+                yield file.read_row_group(number)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
 
 
 _FORM: dict[str, Any] = {"compression": "zstd", "store_schema": True}
