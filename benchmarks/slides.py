@@ -42,7 +42,6 @@ from cfrsam_d2.slides.points import SCHEMA as POINTS
 from cfrsam_d2.slides.read_ahead import ReadAhead
 from cfrsam_d2.slides.reader import open_slide
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
-from cfrsam_d2.structures.masks import BoxMask
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "quickstart" / "cfrsam.yaml"
@@ -158,6 +157,7 @@ def candidate_table(
             "y0": corners[:, 1],
             "x1": corners[:, 0] + mask.shape[1],
             "y1": corners[:, 1] + mask.shape[0],
+            "area": np.full(count, mask.sum()),
             "hematoxylin_mean": np.zeros(count, np.float32),
             "hematoxylin_std": np.zeros(count, np.float32),
             "bits": [np.packbits(mask).tobytes()] * count,
@@ -185,7 +185,7 @@ def borders(slide: Path, output: Path) -> dict[str, float]:
         box = shapely.box(*mask.box)
         if far.contains(box):
             count += 1
-            near = [(iou(mask, masks[row]), row) for row in tree.query(box)]
+            near = [(mask.iou(masks[row]), row) for row in tree.query(box)]
             best, row = max(near, default=(0.0, -1))
             if best >= 0.5:
                 ious.append(best)
@@ -196,18 +196,6 @@ def borders(slide: Path, output: Path) -> dict[str, float]:
         "same_class_at_borders": same_class / count,
         "same_mask_at_borders": ious.count(1.0) / count,
     }
-
-
-def iou(one: BoxMask, other: BoxMask) -> float:
-    (x0, y0), (x1, y1) = np.maximum(one.box, other.box)[:2], np.minimum(one.box, other.box)[2:]
-    if x0 >= x1 or y0 >= y1:
-        return 0.0
-    parts = (
-        mask.pixels[y0 - mask.top : y1 - mask.top, x0 - mask.left : x1 - mask.left]
-        for mask in (one, other)
-    )
-    common = int(np.logical_and(*parts).sum())
-    return common / (one.area + other.area - common)
 
 
 def same_bytes(slide: Path, folder: Path) -> bool:

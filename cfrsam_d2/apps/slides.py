@@ -199,7 +199,8 @@ class SlideResults:
             progress=progress,
             most_bad=self._options.most_bad,
         )
-        with ReadAhead(reader, cfg.SLIDE.READERS) as regions:
+        on_gpu = model.device.type == "cuda"
+        with ReadAhead(reader, cfg.SLIDE.READERS, pin=on_gpu) as regions:
             write_parquet(job.find_nuclei(regions), self._nuclei)
         return Run(
             slide=reader.properties,

@@ -21,7 +21,7 @@ from tiny_quickstart import find_discs
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.predictor import NucleusPredictor
-from cfrsam_d2.slides.lattice import Box, Chunk, Lattice
+from cfrsam_d2.slides.lattice import Chunk, Lattice
 from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.points import points_of_tile
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
@@ -248,29 +248,6 @@ def test_few_damaged_tiles_make_a_slide_partial_and_many_fail_it(
         summary = json.loads((folder / "summary.json").read_bytes())
         assert summary["unreadable_tiles"] == [[240, 240, 480, 480]]
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
-
-
-def test_a_part_is_written_when_the_disk_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts, chunk, table = Parts(tmp_path), Chunk(0, Box(0, 0, 9, 9)), pa.table({"a": [1]})
-    slept: list[float] = []
-    monkeypatch.setattr("cfrsam_d2.slides.parts.PAUSES", (1, 4, 16))
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 2:
-            (tmp_path / "000000.parquet").rmdir()
-
-    monkeypatch.setattr("cfrsam_d2.slides.parts.time.sleep", sleep)
-    (tmp_path / "000000.parquet").mkdir()
-    parts.write(chunk, table)
-    assert (slept, parts.read(chunk)) == ([1, 4], table)
-    (tmp_path / "000000.parquet").unlink()
-    (tmp_path / "000000.parquet").mkdir()
-    with pytest.raises(UserError, match="cannot write"):
-        parts.write(chunk, table)
-    assert slept == [1, 4, 1, 4, 16]
 
 
 def test_one_failing_slide_stops_no_other(

@@ -65,7 +65,9 @@ class Server(NamedTuple):
 def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("annotated")
     Image.fromarray(image(96, 128)).save(folder / "tile.png")
-    folders = [str(folder) for folder in (Path(__file__).parent, ROOT / "tests", ROOT / "benchmarks")]
+    folders = [
+        str(folder) for folder in (Path(__file__).parent, ROOT / "tests", ROOT / "benchmarks")
+    ]
     tool = str(ROOT / "tools" / "annotate.py")
     script = SCRIPT.format(folders=folders, tool=tool, noted=str(folder / "connected.txt"))
     command = [sys.executable, "-u", "-c", script, str(folder / "tile.png"), "--no-browser"]
