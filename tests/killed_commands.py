@@ -17,7 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "configs" / "quickstart"
 # Processes are forked from one that has imported these: else most kills would meet imports.
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload([f"cfrsam_d2.apps.{name}" for name in ("train", "predict", "slides")])
+FORKS.set_forkserver_preload(
+    [
+        *(f"cfrsam_d2.apps.{name}" for name in ("train", "predict", "slides")),
+        "cfrsam_d2.slides.writers.spatial",
+    ]
+)
 
 
 @dataclass(frozen=True)

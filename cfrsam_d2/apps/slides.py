@@ -106,7 +106,9 @@ def slide_folders(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
         if counts[slide.stem] > 1:
             same = ", ".join(str(each) for each in slides if each.stem == slide.stem)
             raise UserError(f"{same} have one name, and so one folder: run them with two --output")
-        if output.resolve().is_relative_to(slide.resolve()):
+        # A MIRAX slide's pixels lie beside it, in a folder of its name.
+        pixels = slide.with_suffix("") if slide.suffix.lower() == ".mrxs" else slide
+        if (output / slide.stem).resolve().is_relative_to(pixels.resolve()):
             raise UserError(f"--output {output} lies in the slide {slide}: name another folder")
     return {slide: output / slide.stem for slide in slides}
 

@@ -15,7 +15,6 @@ from killed_commands import Command
 # What is there when the process is killed: a part or two of each pass, or some of the results.
 MOMENTS = (
     "parts/points/000000.parquet",
-    "parts/candidates/000000.parquet",
     "parts/candidates/000001.parquet",
     "parts/nuclei/000001.parquet",
     "nuclei.parquet",
