@@ -5,8 +5,8 @@
 
 Slides of any size are made from the pixels of SLIDE (mirrored, with tissue of an uneven outline)
 and segmented with the quick start's trained model (`make quickstart`), each in a process of its
-own, on the CPU. The large one takes hours on two cores; a smaller --large says less of memory. Ratios
-of time are of CPU-seconds, which other work on the machine changes less.
+own, on the CPU. The large one takes hours on two cores; a smaller --large says less of memory.
+Ratios of time are of CPU-seconds, which other work on the machine changes less.
 """
 
 import hashlib

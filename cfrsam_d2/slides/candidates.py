@@ -100,11 +100,12 @@ def kept_candidates(
     rows = best_of_each_point(table)
     table = table.take(rows)
     pairs, near = overlapping_boxes(_boxes(table), table["area"].to_numpy(), nms_thresh)
-    for some in _by_chunk(near, np.searchsorted(rows, starts)):
-        masks = _masks_of(parts, chunks, starts, rows[np.unique(some)])
-        ious = [masks[one].iou(masks[other]) for one, other in rows[some].tolist()]
-        pairs = np.concatenate([pairs, some[np.array(ious) > nms_thresh]])
-    kept = np.sort(rows[keep_greedily(table["score"].to_numpy(), pairs)])
+    doubled = [
+        some[_mask_ious(parts, chunks, starts, rows[some]) > nms_thresh]
+        for some in _by_chunk(near, np.searchsorted(rows, starts))
+    ]
+    excluded = np.concatenate([pairs, *doubled])
+    kept = np.sort(rows[keep_greedily(table["score"].to_numpy(), excluded)])
     places = np.searchsorted(kept, starts)
     return {
         chunk: kept[places[number] : places[number + 1]] - starts[number]
@@ -131,11 +132,12 @@ def _by_chunk(pairs: np.ndarray, starts: np.ndarray) -> Iterator[np.ndarray]:
     return (pairs[start:end] for start, end in pairwise(places.tolist()) if start < end)
 
 
-def _masks_of(
-    parts: Parts, chunks: Sequence[Chunk], starts: np.ndarray, rows: np.ndarray
-) -> dict[int, BoxMask]:
-    """The masks of some rows, rising, of all parts one behind the other."""
+def _mask_ious(
+    parts: Parts, chunks: Sequence[Chunk], starts: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """IoU of the masks of pairs (E, 2) of rows of all parts, one behind the other."""
     masks: dict[int, BoxMask] = {}
+    rows = np.unique(pairs)
     places = np.searchsorted(rows, starts)
     for number, (start, end) in enumerate(pairwise(places.tolist())):
         if start < end:
@@ -143,7 +145,7 @@ def _masks_of(
             table = parts.read(chunks[number], (*BOX_COLUMNS, "bits"))
             of_rows = unpack(table.take(inside - starts[number]), (0, 0))
             masks |= zip(inside.tolist(), of_rows, strict=True)
-    return masks
+    return np.array([masks[one].iou(masks[other]) for one, other in pairs.tolist()])
 
 
 def _boxes(candidates: pa.Table) -> np.ndarray:
