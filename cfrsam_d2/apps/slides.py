@@ -110,7 +110,9 @@ def slide_folders(slides: Sequence[AnyPath], output: AnyPath) -> dict[AnyPath, A
             raise UserError(f"{same} have one name, and so one folder: run them with two --output")
         if isinstance(slide, RemotePath) or isinstance(output, RemotePath):
             continue
-        if output.resolve().is_relative_to(slide.resolve()):
+        # A MIRAX slide's pixels lie beside it, in a folder of its name.
+        pixels = slide.with_suffix("") if slide.suffix.lower() == ".mrxs" else slide
+        if (output / slide.stem).resolve().is_relative_to(pixels.resolve()):
             raise UserError(f"--output {output} lies in the slide {slide}: name another folder")
     return {slide: output / slide.stem for slide in slides}
 
@@ -190,7 +192,8 @@ class SlideResults:
             progress=progress,
             most_bad=self._options.most_bad,
         )
-        with ReadAhead(reader, cfg.SLIDE.READERS) as regions:
+        on_gpu = model.device.type == "cuda"
+        with ReadAhead(reader, cfg.SLIDE.READERS, pin=on_gpu) as regions:
             write_parquet(job.find_nuclei(regions), self._nuclei)
         return Run(
             slide=reader.properties,

@@ -4,11 +4,10 @@ R masks, h×w px of a window.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pyarrow as pa
-import shapely
 import torch
 from detectron2.structures import Instances
 
@@ -16,11 +15,13 @@ from ..modeling.meta_arch import CFRSAM
 from ..modeling.meta_arch.cfrsam import EncodedWindows
 from ..modeling.postprocessing import keep_greedily
 from ..modeling.sliding_window import Window
-from ..structures.masks import BoxMasks
+from ..structures.masks import BoxMask, BoxMasks
 from .features import hematoxylin
 from .lattice import Box, Chunk
+from .overlaps import overlapping_boxes
 from .parts import Parts
 from .points import PointIndex
+from .transfer import on_device
 
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 SCHEMA = pa.schema(
@@ -28,12 +29,12 @@ SCHEMA = pa.schema(
         ("point", pa.int64()),
         ("score", pa.float32()),
         *((name, pa.int32()) for name in BOX_COLUMNS),
+        ("area", pa.int32()),  # px
         ("hematoxylin_mean", pa.float32()),
         ("hematoxylin_std", pa.float32()),
         ("bits", pa.binary()),  # of the mask in its box, row after row
     ]
 )
-BOXES_AT_ONCE = 100_000  # of which pairs are looked for; bounds memory
 
 
 @torch.no_grad()
@@ -59,17 +60,14 @@ def masks_in_windows(
     stream = iter(windows)
     while batch := list(islice(stream, batch_size)):
         inside = [points.inside(Box(*window[1:])) for window, _ in batch]
-        proposals = [
-            Instances(slide_size, proposal_points=torch.from_numpy(points.points[each]))
-            for each in inside
-        ]
+        prompts = (torch.from_numpy(points.points[each]).to(model.device) for each in inside)
+        proposals = [Instances(slide_size, proposal_points=each) for each in prompts]
         numbered = [window._replace(image=i) for i, (window, _) in enumerate(batch)]
         tables: list[list[pa.Table]] = [[] for _ in batch]
         with model.precision.context(model.device, training=False):
-            images = [model.normalize(_as_tensor(pixels)) for _, pixels in batch]
+            images = [model.normalize(on_device(pixels, model.device)) for _, pixels in batch]
             encoded = EncodedWindows(numbered, model.encode_cut(images))
-            on_device = [proposal.to(model.device) for proposal in proposals]
-            for window, found in model.candidates(encoded, on_device):
+            for window, found in model.candidates(encoded, proposals):
                 pixels, indices = batch[window.image][1], inside[window.image]
                 tables[window.image].append(_table(found.to("cpu"), window, pixels, indices))
         for of_window in tables:
@@ -92,16 +90,22 @@ def kept_candidates(
     Args:
         parts: of all chunks.
         chunks: of the slide, in order.
-        nms_thresh: box IoU above which the lower-scored of two nuclei is dropped.
+        nms_thresh: IoU above which the lower-scored of two nuclei is dropped: of their boxes as
+            published, or of their masks, as boxes say little of masks in pieces.
     """
-    columns = ("point", "score", *BOX_COLUMNS)
+    columns = ("point", "score", *BOX_COLUMNS, "area")
     tables = [parts.read(chunk, columns) for chunk in chunks]
+    starts = np.cumsum([0, *map(len, tables)])
     table = pa.concat_tables([SCHEMA.empty_table().select(columns), *tables])
     rows = best_of_each_point(table)
-    boxes = np.column_stack([table[name].to_numpy()[rows] for name in BOX_COLUMNS])
-    pairs = overlapping_boxes(boxes, nms_thresh)
-    kept = np.sort(rows[keep_greedily(table["score"].to_numpy()[rows], pairs)])
-    starts = np.cumsum([0, *map(len, tables)])
+    table = table.take(rows)
+    pairs, near = overlapping_boxes(_boxes(table), table["area"].to_numpy(), nms_thresh)
+    doubled = [
+        some[_mask_ious(parts, chunks, starts, rows[some]) > nms_thresh]
+        for some in _by_chunk(near, np.searchsorted(rows, starts))
+    ]
+    excluded = np.concatenate([pairs, *doubled])
+    kept = np.sort(rows[keep_greedily(table["score"].to_numpy(), excluded)])
     places = np.searchsorted(kept, starts)
     return {
         chunk: kept[places[number] : places[number + 1]] - starts[number]
@@ -109,31 +113,45 @@ def kept_candidates(
     }
 
 
-def overlapping_boxes(boxes: np.ndarray, iou: float) -> np.ndarray:
-    """The pairs of boxes (N, 4), ends excluded, whose IoU is above a threshold, (E, 2)."""
-    shapes = shapely.box(*boxes.T.astype(np.float64)) if len(boxes) else np.empty(0, object)
-    tree = shapely.STRtree(shapes)
-    found = [np.zeros((0, 2), dtype=np.int64)]
-    for start in range(0, len(boxes), BOXES_AT_ONCE):
-        one, other = tree.query(shapes[start : start + BOXES_AT_ONCE])
-        one = one + start
-        one, other = one[one < other], other[one < other]
-        above = box_iou(boxes[one], boxes[other]) > iou
-        found.append(np.column_stack([one[above], other[above]]))
-    return np.concatenate(found)
+def unpack(candidates: pa.Table, slide_size: tuple[int, int]) -> BoxMasks:
+    """The masks of a table by `SCHEMA`, on a slide of height and width."""
+    boxes = _boxes(candidates)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    pixels = [
+        np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=area)
+        for bits, area in zip(candidates["bits"].to_pylist(), areas.tolist(), strict=True)
+    ]
+    joined = np.concatenate([np.zeros(0, np.uint8), *pixels]).astype(bool)
+    return BoxMasks(torch.from_numpy(boxes), torch.from_numpy(joined), slide_size)
 
 
-def box_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """IoU of each of N boxes (N, 4) with its partner."""
-    first = np.maximum(one[:, :2], other[:, :2])
-    end = np.minimum(one[:, 2:], other[:, 2:])
-    common = (end - first).clip(0).prod(axis=1, dtype=np.int64)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1, dtype=np.int64) for boxes in (one, other)]
-    return common / (sum(areas) - common)
+def _by_chunk(pairs: np.ndarray, starts: np.ndarray) -> Iterator[np.ndarray]:
+    """Pairs of which the first lies in the same chunk."""
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    places = np.searchsorted(pairs[:, 0], starts)
+    return (pairs[start:end] for start, end in pairwise(places.tolist()) if start < end)
 
 
-def _as_tensor(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+def _mask_ious(
+    parts: Parts, chunks: Sequence[Chunk], starts: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """IoU of the masks of pairs (E, 2) of rows of all parts, one behind the other."""
+    masks: dict[int, BoxMask] = {}
+    rows = np.unique(pairs)
+    places = np.searchsorted(rows, starts)
+    for number, (start, end) in enumerate(pairwise(places.tolist())):
+        if start < end:
+            inside = rows[start:end]
+            table = parts.read(chunks[number], (*BOX_COLUMNS, "bits"))
+            of_rows = unpack(table.take(inside - starts[number]), (0, 0))
+            masks |= zip(inside.tolist(), of_rows, strict=True)
+    return np.array([masks[one].iou(masks[other]) for one, other in pairs.tolist()])
+
+
+def _boxes(candidates: pa.Table) -> np.ndarray:
+    """(N, 4) int64."""
+    columns = [candidates[name].to_numpy() for name in BOX_COLUMNS]
+    return np.column_stack(columns).astype(np.int64)
 
 
 def _table(found: Instances, window: Window, pixels: np.ndarray, points: np.ndarray) -> pa.Table:
@@ -147,6 +165,7 @@ def _table(found: Instances, window: Window, pixels: np.ndarray, points: np.ndar
             "point": points[found.proposal.numpy()],
             "score": found.scores.float().numpy(),
             **dict(zip(BOX_COLUMNS, boxes, strict=True)),
+            "area": masks.areas().numpy().astype(np.int32),
             "hematoxylin_mean": mean,
             "hematoxylin_std": deviation,
             "bits": [np.packbits(mask.pixels).tobytes() for mask in masks],

@@ -91,12 +91,11 @@ class SlideJob:
                 _all(tiles), lambda tile: tile.region, ahead=BATCHES_AHEAD
             )
         )
-        with self.progress.of_pass("points", chunks, missing) as done:
+        progress = self.progress.of_pass("points", chunks, missing)
+        with progress as done, parts.write_behind(done) as write:
             for chunk, tables in _by_chunk(tiles, found):
                 unreadable.check(self.most_bad * self.tissue.mm2)
-                table = pa.concat_tables([points.SCHEMA.empty_table(), *tables])
-                parts.write(chunk, table)
-                done(chunk, len(table))
+                write(chunk, pa.concat_tables([points.SCHEMA.empty_table(), *tables]))
         radius = self.model.proposal_generator.suppression_radius
         return points.kept_points(parts, chunks, radius)
 
@@ -113,19 +112,19 @@ class SlideJob:
             (self.lattice.height, self.lattice.width),
             regions.read(_all(left), lambda window: Box(*window[1:]), ahead),
         )
-        with self.progress.of_pass("masks", list(windows), list(left)) as done:
+        progress = self.progress.of_pass("masks", list(windows), list(left))
+        with progress as done, parts.write_behind(done) as write:
             for chunk, tables in _by_chunk(left, found):
                 table = pa.concat_tables(tables)
-                table = table.take(candidates.best_of_each_point(table))
-                parts.write(chunk, table)
-                done(chunk, len(table))
+                write(chunk, table.take(candidates.best_of_each_point(table)))
 
     def measure(self, found: pa.Table, chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
         """Third pass: the nuclei of chunk after chunk, see `table.SCHEMA`."""
         of_masks, parts = Parts(self.folder / "candidates"), Parts(self.folder / "nuclei")
         kept = candidates.kept_candidates(of_masks, chunks, self.model.nms_thresh)
         missing = parts.missing(chunks)
-        with self.progress.of_pass("nuclei", chunks, missing) as done:
+        progress = self.progress.of_pass("nuclei", chunks, missing)
+        with progress as done, parts.write_behind(done) as write:
             for chunk in missing:
                 table = measured_nuclei(
                     of_masks.read(chunk).take(kept[chunk]),
@@ -135,8 +134,7 @@ class SlideJob:
                     scale=self.reader.scale,
                     mpp=self.reader.slide_mpp,
                 )
-                parts.write(chunk, table)
-                done(chunk, len(table))
+                write(chunk, table)
         return (parts.read(chunk) for chunk in chunks)
 
 

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from ..structures.masks import BoxMasks
-from .candidates import BOX_COLUMNS
+from .candidates import unpack
 from .table import STAIN, nuclei_table
 
 
@@ -35,7 +33,7 @@ def measured_nuclei(
     """
     prompts = points.take(candidates["point"])
     return nuclei_table(
-        _masks(candidates, slide_size),
+        unpack(candidates, slide_size),
         points=np.column_stack([prompts["x"].to_numpy(), prompts["y"].to_numpy()]),
         classes=prompts["class_id"].to_numpy(),
         scores=candidates["score"].to_numpy(),
@@ -44,14 +42,3 @@ def measured_nuclei(
         scale=scale,
         mpp=mpp,
     )
-
-
-def _masks(candidates: pa.Table, slide_size: tuple[int, int]) -> BoxMasks:
-    boxes = np.column_stack([candidates[name].to_numpy() for name in BOX_COLUMNS]).astype(np.int64)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    pixels = [
-        np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=area)
-        for bits, area in zip(candidates["bits"].to_pylist(), areas.tolist(), strict=True)
-    ]
-    joined = np.concatenate([np.zeros(0, np.uint8), *pixels]).astype(bool)
-    return BoxMasks(torch.from_numpy(boxes), torch.from_numpy(joined), slide_size)

@@ -1,7 +1,9 @@
 """The results of a pass, a Parquet file per chunk: one that exists is complete."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +42,37 @@ class Parts:
             except UserError:  # a network may come back, and a disk be emptied
                 time.sleep(pause)
         return self._write(chunk, table)
+
+    @contextmanager
+    def write_behind(
+        self, done: Callable[[Chunk, int], None]
+    ) -> Iterator[Callable[[Chunk, pa.Table], None]]:
+        """Write parts in a thread, each while the next one is computed.
+
+        Args:
+            done: is told of each part that is written, and its rows.
+
+        Yields:
+            What takes the place of `write`.
+
+        Raises:
+            UserError: a part cannot be written; this is known at the next one, or at the end.
+        """
+
+        def write(chunk: Chunk, table: pa.Table) -> None:
+            self.write(chunk, table)
+            done(chunk, len(table))
+
+        def submit(chunk: Chunk, table: pa.Table) -> None:
+            if writing:
+                writing.pop().result()
+            writing.append(thread.submit(write, chunk, table))
+
+        writing: list[Future[None]] = []
+        with ThreadPoolExecutor(1, "writer") as thread:
+            yield submit
+            if writing:
+                writing.pop().result()
 
     def _write(self, chunk: Chunk, table: pa.Table) -> None:
         with written_whole(self._path(chunk)) as partial:

@@ -11,6 +11,7 @@ from ..modeling.meta_arch import CFRSAM
 from ..modeling.postprocessing import keep_greedily, pairs_within
 from .lattice import Box, Chunk, Tile
 from .parts import Parts
+from .transfer import on_device
 
 SCHEMA = pa.schema(
     [("x", pa.float64()), ("y", pa.float64()), ("score", pa.float32()), ("class_id", pa.int16())]
@@ -30,7 +31,7 @@ def points_of_tile(model: CFRSAM, tile: Tile, pixels: np.ndarray) -> pa.Table:
         A table by `SCHEMA`, in px of the slide.
     """
     generator = model.proposal_generator
-    image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    image = on_device(pixels, model.device)
     with model.precision.context(model.device, training=False):
         images = ImageList.from_tensors([model.normalize(image)])
         predictions = generator.predict(generator.pad(images))

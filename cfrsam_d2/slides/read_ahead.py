@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UserError
 from .lattice import Box
 from .reader import SlideReader
+from .transfer import pinned
 
 Job = TypeVar("Job")
 HANGS = 120.0  # s after which a read will not end
@@ -26,14 +27,15 @@ class ReadAhead:
         seconds_waited: in which nothing was there to hand over.
     """
 
-    def __init__(self, reader: SlideReader, threads: int) -> None:
+    def __init__(self, reader: SlideReader, threads: int, *, pin: bool = False) -> None:
         """
         Args:
             reader: whose `reopen` gives each thread a handle.
             threads: that read.
+            pin: hand pixels over in pinned memory, for a GPU.
         """
         self.seconds_waited = 0.0
-        self._reader = reader
+        self._reader, self._pin = reader, pin
         self._tasks: SimpleQueue[tuple[Box, Future[np.ndarray]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         for _ in range(threads):
@@ -113,7 +115,8 @@ class ReadAhead:
             box, future = task
             try:
                 handle = handle or self._reader.reopen()
-                future.set_result(handle.read(*box))
+                pixels = handle.read(*box)
+                future.set_result(pinned(pixels) if self._pin else pixels)
             except Exception as error:  # for the thread that waits for it
                 future.set_exception(error)
         if handle is not None:

@@ -57,14 +57,16 @@ class SteadyBackend:
             return None
 
     def _renew(self, reason: Exception) -> None:
-        self._backend.close()
         for pause in (0, *PAUSES):
             time.sleep(pause)
             try:
-                self._backend = self._backend.reopen()
-                return
+                renewed = self._backend.reopen()
             except Exception as error:
                 reason = error
+                continue
+            self._backend.close()
+            self._backend = renewed
+            return
         raise UserError(
             f"{self._backend.path} can no longer be read ({reason}): run the same command again "
             "when it is back"

@@ -77,15 +77,17 @@ def test_a_slide_without_true_pixel_size_names_the_option(
     write_svs(slide, small, mpp=None, objective=None, levels=(1,))
     assert "give --mpp" in refusal(slide)
     write_svs(slide, small, mpp=0.5, objective=40, levels=(1,))
-    assert "its objective of 40x means 0.25" in refusal(slide)
+    assert "its objective of 40x means 0.25: give by --mpp" in refusal(slide)
     write_svs(slide, small, mpp=25.0, objective=None, levels=(1,))
     assert "25 µm/px" in refusal(slide)
+    assert "--mpp" in refusal(slide)
     write_svs(slide, small, mpp=None, objective=20, levels=(1,))
     with open_slide(slide, model_mpp=0.25) as reader:
         assert (reader.mpp, reader.mpp_source) == (0.5, "objective")
     ome = tmp_path / "slide.ome.tif"
     write_ome_tiff(ome, small, mpp=(0.25, 0.27), levels=(1,))
     assert "0.25 µm/px in x and 0.27 in y" in refusal(ome)
+    assert "give --mpp" in refusal(ome)
     write_ome_tiff(ome, small, mpp=None, levels=(1,))
     assert "--mpp" in refusal(ome)
     pixels = small.read(0, 0, 240, 240)

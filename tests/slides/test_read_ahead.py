@@ -7,11 +7,13 @@ from typing import Self
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("openslide", reason="openslide is missing: pip install 'cfrsam_d2[slides]'")
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.slides.lattice import Box
 from cfrsam_d2.slides.read_ahead import ReadAhead
+from cfrsam_d2.slides.transfer import on_device
 
 BOXES = [Box(x, 0, x + 4, 3) for x in range(30)]
 
@@ -81,3 +83,28 @@ def test_what_hangs_again_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch)
 def test_errors_of_threads_reach_the_reader() -> None:
     with pytest.raises(UserError, match="gone"):
         read_all(Stub({}, UserError("gone")), 2)
+
+
+def test_for_a_gpu_pixels_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    def pin_memory(tensor: torch.Tensor) -> torch.Tensor:  # what needs a GPU
+        copy = tensor.clone()
+        held.append(copy.data_ptr())
+        return copy
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    with ReadAhead(Stub({}), 1, pin=True) as regions:
+        found = [pixels for _, pixels in regions.read(BOXES, lambda box: box, ahead=3)]
+    assert [pixels.ctypes.data for pixels in found] == held
+    assert [int(pixels[0, 0, 0]) for pixels in found] == [box.x0 for box in BOXES]
+    read_all(Stub({}), 1)
+    assert len(held) == len(BOXES)
+
+
+def test_pixels_become_tensors() -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    for each in (pixels, pixels[:, ::2], np.broadcast_to(pixels[:1], (5, 4, 3))):
+        tensor = on_device(each, torch.device("cpu"))
+        assert tensor.is_contiguous()
+        np.testing.assert_array_equal(tensor.numpy(), each.transpose(2, 0, 1))

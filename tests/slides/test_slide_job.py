@@ -18,10 +18,10 @@ from finders import CONFIG, KEYS, contents, write_weights
 from PIL import Image
 from tiny_quickstart import find_discs
 
-from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
+from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.predictor import NucleusPredictor
-from cfrsam_d2.slides.lattice import Box, Chunk, Lattice
+from cfrsam_d2.slides.lattice import Chunk, Lattice
 from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.points import points_of_tile
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
@@ -209,16 +209,6 @@ def test_progress_is_told_in_mm2(
         assert line["seconds_left"] == 0
 
 
-def test_glass_alone_is_empty_and_all_files_are_valid(weights: Path, tmp_path: Path) -> None:
-    glass = np.full((256, 256, 3), 242, np.uint8)
-    write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
-    slide, folder = tmp_path / "glass.svs", tmp_path / "out"
-    assert segment_slide(finder(weights), slide, folder, SlideOptions()) == "empty"
-    assert pq.read_table(folder / "nuclei.parquet").num_rows == 0
-    summary = json.loads((folder / "summary.json").read_bytes())
-    assert (summary["nuclei"], summary["tissue_mm2"], summary["nuclei_per_mm2"]) == (0, 0, None)
-
-
 def test_tissue_without_nuclei_is_empty(
     weights: Path, tissue_pixels: np.ndarray, tmp_path: Path
 ) -> None:
@@ -248,48 +238,3 @@ def test_few_damaged_tiles_make_a_slide_partial_and_many_fail_it(
         summary = json.loads((folder / "summary.json").read_bytes())
         assert summary["unreadable_tiles"] == [[240, 240, 480, 480]]
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
-
-
-def test_a_part_is_written_when_the_disk_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts, chunk, table = Parts(tmp_path), Chunk(0, Box(0, 0, 9, 9)), pa.table({"a": [1]})
-    slept: list[float] = []
-    monkeypatch.setattr("cfrsam_d2.slides.parts.PAUSES", (1, 4, 16))
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 2:
-            (tmp_path / "000000.parquet").rmdir()
-
-    monkeypatch.setattr("cfrsam_d2.slides.parts.time.sleep", sleep)
-    (tmp_path / "000000.parquet").mkdir()
-    parts.write(chunk, table)
-    assert (slept, parts.read(chunk)) == ([1, 4], table)
-    (tmp_path / "000000.parquet").unlink()
-    (tmp_path / "000000.parquet").mkdir()
-    with pytest.raises(UserError, match="cannot write"):
-        parts.write(chunk, table)
-    assert slept == [1, 4, 1, 4, 16]
-
-
-def test_one_failing_slide_stops_no_other(
-    weights: Path, slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    damaged = tmp_path / "damaged.svs"
-    damaged.write_bytes(slide.read_bytes()[:5000])
-    glass = np.full((256, 256, 3), 242, np.uint8)
-    write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
-    keys = [*KEYS, "MODEL.WEIGHTS", str(weights)]
-    slides = [damaged, tmp_path / "glass.svs"]
-    failures = segment_slides(slides, tmp_path / "out", str(CONFIG), keys, SlideOptions())
-    assert list(failures) == [damaged]
-    assert "glass.svs: empty" in capsys.readouterr().out
-    assert not list((tmp_path / "out").glob("damaged/*"))
-
-
-def test_slides_of_one_name_and_outputs_in_slides_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a/x\.svs, .*b/x\.tif have one name"):
-        slide_folders([tmp_path / "a" / "x.svs", tmp_path / "b" / "x.tif"], tmp_path / "out")
-    with pytest.raises(UserError, match="lies in the slide"):
-        slide_folders([tmp_path / "x.svs"], tmp_path / "x.svs" / "out")

@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from finders import command_on_three_chunks
 from killed_commands import QUICKSTART, Command
+from PIL import Image
 from published_weights import state_dict
 
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
@@ -74,7 +77,17 @@ def reporting(training: Command, tmp_path: Path) -> Command:
     return Command("tools/report.py", arguments, output)
 
 
-@pytest.mark.parametrize("name", ["training", "preparing", "predicting", "converting", "reporting"])
+@pytest.fixture
+def finding(data: Path, tmp_path: Path) -> Command:
+    pytest.importorskip("openslide", reason="openslide is missing: pip install 'cfrsam_d2[slides]'")
+    image = next((data / "train" / "images").iterdir())
+    return command_on_three_chunks(np.asarray(Image.open(image).convert("RGB")), tmp_path)
+
+
+COMMANDS = ["training", "preparing", "predicting", "converting", "reporting", "finding"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_killed_and_called_again(name: str, request: pytest.FixtureRequest) -> None:
     command: Command = request.getfixturevalue(name)
     clear = _clearing(command.output)

@@ -73,6 +73,20 @@ def test_no_pixel_is_a_box_of_nothing() -> None:
     assert len(BoxMasks.from_box_masks([], SIZE)) == len(BoxMasks.cat([masks, masks])) == 0
 
 
+def test_iou_of_two_masks() -> None:
+    square = BoxMask(0, 0, np.ones((4, 4), bool))
+    corners = np.array([[1, 0], [0, 1]], bool)
+    for other, iou in (
+        (square, 1.0),
+        (BoxMask(2, 1, np.ones((4, 4), bool)), 6 / 26),
+        (BoxMask(3, 3, corners), 1 / 17),
+        (BoxMask(3, 2, ~corners), 1 / 17),
+        (BoxMask(4, 0, corners), 0.0),
+        (BoxMask(0, 9, corners), 0.0),
+    ):
+        assert square.iou(other) == other.iou(square) == iou
+
+
 def test_many_masks_come_back_from_every_form() -> None:
     frames = blobs(0, 30)
     masks = BoxMasks.from_frames(frames)

@@ -43,3 +43,18 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             tool.main(arguments)
         assert said in capsys.readouterr().err
+
+
+def test_the_exit_status_is_1_where_slides_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("openslide", "pyarrow", "shapely", "zarr", "imagecodecs"):
+        pytest.importorskip(name, reason=f"{name} is missing: pip install 'cfrsam_d2[slides]'")
+    for failures in ({}, {Path("a.svs"): "a.svs is empty"}):
+        monkeypatch.setattr(
+            "cfrsam_d2.apps.slides.segment_slides", lambda *_, failures=failures: failures
+        )
+        if failures:
+            with pytest.raises(SystemExit) as ended:
+                tool.main(["a.svs", *REQUIRED])
+            assert ended.value.code == 1
+        else:
+            tool.main(["a.svs", *REQUIRED])

@@ -8,15 +8,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "configs" / "quickstart"
 # Processes are forked from one that has imported these: else most kills would meet imports.
 FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["cfrsam_d2.apps.train", "cfrsam_d2.apps.predict"])
+FORKS.set_forkserver_preload(
+    [
+        *(f"cfrsam_d2.apps.{name}" for name in ("train", "predict", "slides")),
+        "cfrsam_d2.slides.writers.spatial",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -35,15 +41,18 @@ class Command:
     def run(self, kill_after: float | None = None) -> float:
         """Run it to its end, or kill it after some seconds; how long it took."""
         start = time.monotonic()
-        log = self.output.with_name(f"{self.output.name}.log")
-        process = FORKS.Process(target=_call, args=(self.script, self.arguments, log))
-        process.start()
+        process = self.start()
         process.join(kill_after)
         process.kill()
         process.join()
         if kill_after is None:
-            assert process.exitcode == 0, log.read_text()
+            assert process.exitcode == 0, self._log.read_text()
         return time.monotonic() - start
+
+    def start(self) -> BaseProcess:
+        process = FORKS.Process(target=_call, args=(self.script, self.arguments, self._log))
+        process.start()
+        return process
 
     def results(self) -> dict[str, str]:
         """The digest of each file that it has left, but for those that tell times."""
@@ -54,9 +63,14 @@ class Command:
             if not self._tells_times(path)
         }
 
+    @property
+    def _log(self) -> Path:
+        return self.output.with_name(f"{self.output.name}.log")
+
     def _tells_times(self, path: Path) -> bool:
-        top = path.parent == self.output
-        return top and (path.name in ("log.txt", "metrics.json") or path.name.startswith("events."))
+        name = path.relative_to(self.output)
+        of_training = name.match("log.txt") or name.match("metrics.json") or name.match("events.*")
+        return path.name == "summary.json" or (path.parent == self.output and of_training)
 
 
 def _call(script: str, arguments: Sequence[str], log: Path) -> None:

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.modeling import build_model
+from killed_commands import QUICKSTART, Command
+from PIL import Image
 from tiny_quickstart import TINY
 
 from cfrsam_d2.engine import load_config
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml"
+CONFIG = QUICKSTART / "cfrsam.yaml"
 KEYS = [
     *TINY,
     *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "96.0"),
@@ -29,3 +32,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     """The files of a slide but the one that tells times."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "summary.json")
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def command_on_three_chunks(pixels: np.ndarray, folder: Path) -> Command:
+    """tools/slides.py on a strip of a slide with tissue where chunks meet.
+
+    Args:
+        pixels: of tissue, (h, w, 3) uint8.
+        folder: of all files; `slides` in it is the output.
+    """
+    from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
+
+    slide, mask, weights = (folder / name for name in ("strip.svs", "mask.png", "weights.pth"))
+    write_svs(slide, SyntheticPlane(pixels, (32 * 256, 256), glass=None), tile=256, levels=(1,))
+    tissue = np.zeros((1, 256), np.uint8)  # 32 px each
+    tissue[0, [119, 120, 239, 240]] = 255  # about 3840 and 7680 px
+    Image.fromarray(tissue).save(mask)
+    write_weights(weights)
+    files = ["--output", str(folder / "slides"), "--config-file", str(CONFIG), "--mask", str(mask)]
+    arguments = [str(slide), *files, *KEYS, "MODEL.WEIGHTS", str(weights)]
+    return Command("tests/slides_with_discs.py", arguments, folder / "slides")
