@@ -4,32 +4,35 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import DiskError, UserError
+from ..errors import UserError
 from ..files import folder_lock
 from ..modeling.meta_arch import CFRSAM
 from ..predictor import NucleusPredictor
 from ..slides.job import SlideJob
 from ..slides.lattice import Lattice
+from ..slides.parts import WHOLE, Share
 from ..slides.progress import Progress
 from ..slides.read_ahead import ReadAhead
 from ..slides.reader import SlideReader, open_slide
 from ..slides.record import describe, start_record
+from ..slides.slide_list import ListedSlide
 from ..slides.tissue import TissueMask, find_tissue, read_tissue, whole_slide
 from ..slides.writers.geojson import write_geojson, write_geojson_per_chunk, write_tissue
 from ..slides.writers.label_pyramid import write_label_tiff, write_label_zarr
 from ..slides.writers.overview import write_overview
 from ..slides.writers.parquet import write_parquet
-from ..slides.writers.summary import Run, read_status, write_summary
-from .predict import failures_named
+from ..slides.writers.summary import Run, Status, read_found, write_summary
 
 _OVERVIEW_SIDE = 2048  # px of the longer side, about
-_TOO_LARGE = "lower SLIDE.TILE and MODEL.SLIDING_WINDOW.BATCH"
+SUMMARY = "summary.json"  # comes last
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class SlideOptions:
         ome_tiff: write the labels as OME-TIFF, too.
         most_bad: share of the tissue above which tiles that cannot be read fail a slide.
         as_json: tell the progress in lines of JSON.
+        bar: else show a bar.
     """
 
     mpp: float | None = None
@@ -52,63 +56,23 @@ class SlideOptions:
     ome_tiff: bool = False
     most_bad: float = 0.001
     as_json: bool = False
+    bar: bool = True
 
 
-def segment_slides(
-    slides: Sequence[Path],
-    output: Path,
-    config_file: str,
-    overrides: Sequence[str],
-    options: SlideOptions,
-) -> dict[Path, str]:
-    """Find the nuclei of slides; one that fails stops no other.
-
-    Args:
-        slides: files.
-        output: gets a folder for each, called by its name without the suffix.
-        config_file: of stage 2.
-        overrides: key, value, key, value, …
-        options: of all slides.
-
-    Returns:
-        Why it failed, by slide that did.
-
-    Raises:
-        UserError: an argument cannot be used, or the disk is full.
-    """
-    folders = slide_folders(slides, output)
-    sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")  # the same however a slide is cut
-    predictor = NucleusPredictor(config_file, overrides=[*overrides, *sampling])
-    check_model(predictor)
-    failures = {}
-    for slide, folder in folders.items():
-        try:
-            with failures_named(slide, _TOO_LARGE), folder_lock(folder):
-                print(f"{slide.name}: {segment_slide(predictor, slide, folder, options)}")
-        except DiskError:  # every other slide would fail, too
-            raise
-        except UserError as error:
-            failures[slide] = str(error)
-    if failures:
-        print(f"error: {len(failures)} of {len(slides)} slides failed:", file=sys.stderr)
-        print(*failures.values(), sep="\n", file=sys.stderr)
-    return failures
-
-
-def slide_folders(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
+def slide_folders(slides: Sequence[ListedSlide], output: Path) -> dict[ListedSlide, Path]:
     """The folder of each slide's results.
 
     Raises:
         UserError: two slides have one name, or a folder is a slide.
     """
-    counts = Counter(slide.stem for slide in slides)
-    for slide in slides:
-        if counts[slide.stem] > 1:
-            same = ", ".join(str(each) for each in slides if each.stem == slide.stem)
+    counts = Counter(slide.path.stem for slide in slides)
+    for path in (slide.path for slide in slides):
+        if counts[path.stem] > 1:
+            same = ", ".join(str(each.path) for each in slides if each.path.stem == path.stem)
             raise UserError(f"{same} have one name, and so one folder: run them with two --output")
-        if output.resolve().is_relative_to(slide.resolve()):
-            raise UserError(f"--output {output} lies in the slide {slide}: name another folder")
-    return {slide: output / slide.stem for slide in slides}
+        if output.resolve().is_relative_to(path.resolve()):
+            raise UserError(f"--output {output} lies in the slide {path}: name another folder")
+    return {slide: output / slide.path.stem for slide in slides}
 
 
 def check_model(predictor: NucleusPredictor) -> None:
@@ -131,7 +95,7 @@ def check_model(predictor: NucleusPredictor) -> None:
 
 def segment_slide(
     predictor: NucleusPredictor, slide: Path, folder: Path, options: SlideOptions
-) -> str:
+) -> Status:
     """Make the files of a slide that are not there.
 
     Returns:
@@ -140,13 +104,48 @@ def segment_slide(
     Raises:
         UserError: see `open_slide`, or the folder holds results of another run.
     """
+    with _opened(predictor, slide, folder, options) as (results, record):
+        start_record(folder, record)
+        results.write_missing()
+    return read_found(folder / SUMMARY).status
+
+
+def make_parts(
+    predictor: NucleusPredictor,
+    slide: Path,
+    folder: Path,
+    options: SlideOptions,
+    stage: str,
+    share: Share,
+) -> None:
+    """Make the parts of a share of a slide's chunks, while other processes make the others'.
+
+    Args:
+        predictor, slide, folder, options: as of `segment_slide`, which comes after it.
+        stage: "points", or "masks" when the points of all chunks are there.
+        share: of the chunks.
+
+    Raises:
+        UserError: as of `segment_slide`.
+    """
+    if (folder / SUMMARY).is_file():
+        return
+    with _opened(predictor, slide, folder, options) as (results, record):
+        with folder_lock(folder):
+            start_record(folder, record)
+        results.make_parts(stage, share)
+
+
+@contextmanager
+def _opened(
+    predictor: NucleusPredictor, slide: Path, folder: Path, options: SlideOptions
+) -> Iterator[tuple["SlideResults", dict[str, Any]]]:
+    """The results of a slide, and the record of what they follow from."""
     model_mpp = 10 / predictor.cfg.INPUT.MAGNIFICATION
     with open_slide(slide, model_mpp=model_mpp, mpp=options.mpp) as reader:
         tissue = choose_tissue(reader, options)
-        start_record(folder, describe(predictor.cfg, predictor.model, reader, tissue))
-        results = SlideResults(predictor, reader, tissue, folder, options)
-        results.write_missing()
-    return read_status(folder / "summary.json")
+        record = describe(predictor.cfg, predictor.model, reader, tissue)
+        yield SlideResults(predictor, reader, tissue, folder, options), record
 
 
 def choose_tissue(reader: SlideReader, options: SlideOptions) -> TissueMask:
@@ -174,7 +173,7 @@ class SlideResults:
 
     def write_missing(self) -> None:
         """Write what is not there; the summary comes last, and then the parts are not needed."""
-        summary = self._folder / "summary.json"
+        summary = self._folder / SUMMARY
         run = None if self._nuclei.is_file() and summary.is_file() else self._find_nuclei()
         for name, write in self._writers().items():
             if not (self._folder / name).exists():
@@ -183,34 +182,50 @@ class SlideResults:
             write_summary(self._tables(), summary, run, self._predictor.classes)
         shutil.rmtree(self._parts, ignore_errors=True)
 
+    def make_parts(self, stage: str, share: Share) -> None:
+        """Make the parts of a share of the chunks; of "masks" when all of "points" are there."""
+        job = self._job(share)
+        with self._regions() as regions:
+            if stage == "points":
+                job.find_points(regions)
+            else:
+                job.cut_masks(regions, job.kept_points())
+
     def _find_nuclei(self) -> Run:
-        cfg, reader, tissue = self._predictor.cfg, self._reader, self._tissue
-        model: CFRSAM = self._predictor.model
-        lattice = Lattice(*reader.size, cfg.SLIDE.TILE, cfg.SLIDE.HALO, model.sliding_window)
-        mm2 = {chunk: tissue.mm2_in(*chunk.box) for chunk in lattice.chunks()}
-        progress = Progress(reader.path.name, mm2, as_json=self._options.as_json)
-        job = SlideJob(
-            model=model,
-            class_names=self._predictor.classes,
-            reader=reader,
-            tissue=tissue,
-            lattice=lattice,
-            folder=self._parts,
-            progress=progress,
-            most_bad=self._options.most_bad,
-        )
-        with ReadAhead(reader, cfg.SLIDE.READERS) as regions:
+        job, reader, tissue = self._job(), self._reader, self._tissue
+        with self._regions() as regions:
             write_parquet(job.find_nuclei(regions), self._nuclei)
         return Run(
             slide=reader.properties,
             mpp=reader.mpp,
             mpp_source=reader.mpp_source,
             tissue_mm2=tissue.mm2,
-            seconds=progress.seconds,
-            resumed=progress.resumed,
+            seconds=job.progress.seconds,
+            resumed=job.progress.resumed,
             seconds_waited=regions.seconds_waited,
             unreadable=reader.bad_tiles,
         )
+
+    def _job(self, share: Share = WHOLE) -> SlideJob:
+        cfg, reader, tissue = self._predictor.cfg, self._reader, self._tissue
+        model: CFRSAM = self._predictor.model
+        lattice = Lattice(*reader.size, cfg.SLIDE.TILE, cfg.SLIDE.HALO, model.sliding_window)
+        mm2 = {chunk: tissue.mm2_in(*chunk.box) for chunk in lattice.chunks()}
+        options = self._options
+        return SlideJob(
+            model=model,
+            class_names=self._predictor.classes,
+            reader=reader,
+            tissue=tissue,
+            lattice=lattice,
+            folder=self._parts,
+            progress=Progress(reader.path.name, mm2, as_json=options.as_json, bar=options.bar),
+            most_bad=options.most_bad,
+            share=share,
+        )
+
+    def _regions(self) -> ReadAhead:
+        return ReadAhead(self._reader, self._predictor.cfg.SLIDE.READERS)
 
     def _writers(self) -> dict[str, Callable[[Path], None]]:
         """What writes each file, by name."""

@@ -18,12 +18,14 @@ from finders import CONFIG, KEYS, contents, write_weights
 from PIL import Image
 from tiny_quickstart import find_discs
 
-from cfrsam_d2.apps.slides import SlideOptions, segment_slide, segment_slides, slide_folders
+from cfrsam_d2.apps.slide_fleet import segment_slides
+from cfrsam_d2.apps.slides import SlideOptions, segment_slide, slide_folders
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.predictor import NucleusPredictor
 from cfrsam_d2.slides.lattice import Box, Chunk, Lattice
 from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.points import points_of_tile
+from cfrsam_d2.slides.slide_list import ListedSlide
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
 SIDE = 2048
@@ -281,15 +283,23 @@ def test_one_failing_slide_stops_no_other(
     glass = np.full((256, 256, 3), 242, np.uint8)
     write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
     keys = [*KEYS, "MODEL.WEIGHTS", str(weights)]
-    slides = [damaged, tmp_path / "glass.svs"]
+    slides = [ListedSlide(damaged), ListedSlide(tmp_path / "glass.svs")]
     failures = segment_slides(slides, tmp_path / "out", str(CONFIG), keys, SlideOptions())
-    assert list(failures) == [damaged]
+    assert [row.slide for row in failures] == [damaged]
+    lines = (tmp_path / "out" / "fleet.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        [str(damaged), "failed"],
+        [str(tmp_path / "glass.svs"), "empty"],
+    ]
     assert "glass.svs: empty" in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("damaged/*"))
 
 
 def test_slides_of_one_name_and_outputs_in_slides_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a/x\.svs, .*b/x\.tif have one name"):
-        slide_folders([tmp_path / "a" / "x.svs", tmp_path / "b" / "x.tif"], tmp_path / "out")
+        slide_folders(
+            [ListedSlide(tmp_path / "a" / "x.svs"), ListedSlide(tmp_path / "b" / "x.tif")],
+            tmp_path / "out",
+        )
     with pytest.raises(UserError, match="lies in the slide"):
-        slide_folders([tmp_path / "x.svs"], tmp_path / "x.svs" / "out")
+        slide_folders([ListedSlide(tmp_path / "x.svs")], tmp_path / "x.svs" / "out")
