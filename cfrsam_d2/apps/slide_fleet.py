@@ -82,10 +82,14 @@ class SlideWorkerPlan:
 
 
 class SlideWorker:
-    """Segments slides with one model, see `Worker`."""
+    """Segments slides with one model, see `Worker`.
+
+    Attributes:
+        predictor: of the model.
+    """
 
     def __init__(self, predictor: NucleusPredictor, options: SlideOptions, *, alone: bool) -> None:
-        self._predictor, self._options = predictor, replace(options, bar=alone)
+        self.predictor, self._options = predictor, replace(options, bar=alone)
         if not alone and predictor.model.device.type == "cpu":
             torch.set_num_threads(1)
 
@@ -110,10 +114,10 @@ class SlideWorker:
             mask=slide.mask or self._options.mask,
         )
         if task.stage != STAGES[-1]:
-            make_parts(self._predictor, slide.path, folder, options, task.stage, task.share)
+            make_parts(self.predictor, slide.path, folder, options, task.stage, task.share)
             return Outcome("parts")
         with folder_lock(folder):
-            segment_slide(self._predictor, slide.path, folder, options)
+            segment_slide(self.predictor, slide.path, folder, options)
         found = read_found(folder / SUMMARY)
         return Outcome(found.status, nuclei=found.nuclei, mm2=found.mm2)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 from finders import CONFIG, KEYS
-from tiny_quickstart import find_discs
+from known_prompts import find_discs
 
 from cfrsam_d2.apps.slide_fleet import SlideWorker
 from cfrsam_d2.apps.slides import SlideOptions
