@@ -65,7 +65,8 @@ class DiscPlan(SlideWorkerPlan):
 
     def build(self, *, alone: bool) -> SlideWorker:
         worker = SlideWorkerPlan.build(self, alone=alone)
-        find_discs(worker.predictor.model.mask_head)
+        model: Any = worker.predictor.model
+        find_discs(model.mask_head)
         return worker
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import multiprocessing
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 
 from cfrsam_d2.apps.slides import SlideOptions
 from cfrsam_d2.errors import DiskError, UserError
+from cfrsam_d2.slides.bad_tiles import BadTiles
 from cfrsam_d2.slides.fleet.local import LocalCrew
 from cfrsam_d2.slides.fleet.on_ray import RayCrew, check_places
 from cfrsam_d2.slides.fleet.own import OwnCrew
@@ -24,7 +26,9 @@ from cfrsam_d2.slides.fleet.schedule import run_fleet
 from cfrsam_d2.slides.fleet.table import FleetTable, Row
 from cfrsam_d2.slides.fleet.tasks import Crew, Outcome, Task
 from cfrsam_d2.slides.parts import Parts
+from cfrsam_d2.slides.reader import open_slide
 from cfrsam_d2.slides.slide_list import ListedSlide
+from cfrsam_d2.slides.steady import BadTile
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
 SIDE = 2048
@@ -174,6 +178,31 @@ def test_on_ray_with_one_killed_it_has_the_same_bytes(
         attempts, files = share(crew, slide, tmp_path / "out")
     assert attempts == 2
     assert files == alone
+
+
+def test_without_ray_it_is_said_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"ray is not installed, .* --ray .*\[fleet\]"):
+        RayCrew(StubPlan(tmp_path), "local", 2, cpu=True)
+
+
+def test_tiles_that_one_worker_could_not_read_are_known_to_the_others(
+    svs: Path, tmp_path: Path
+) -> None:
+    tile = BadTile(0, (0, 0, 240, 240))
+    for number in (0, 1):
+        with open_slide(svs, model_mpp=0.25) as reader:
+            found = BadTiles(tmp_path, reader, number)
+            assert reader.damaged == (set() if number == 0 else {tile})
+            reader.damaged.add(tile._replace(level=number))
+            found.check(most_mm2=1)
+    with open_slide(svs, model_mpp=0.25) as reader:
+        found = BadTiles(tmp_path, reader, 2)
+        assert reader.damaged == {tile, tile._replace(level=1)}
+        with pytest.raises(UserError, match="2 tiles that cannot be read"):
+            found.check(most_mm2=0.001)
 
 
 def test_places_that_ray_cannot_write_to_are_told_before(

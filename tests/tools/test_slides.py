@@ -36,6 +36,9 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         (["a.svs", "b.svs", "--mask", "m.png", *REQUIRED], "--mask is of one slide"),
         (["a.svs", "--mask", "m.png", "--no-mask", *REQUIRED], "not allowed with"),
         (["a.svs", "--mpps", "1", *REQUIRED], "--mpps is no option"),
+        (["a.svs", "--shard", "17/16", *REQUIRED], "'17/16' is no shard: give K/N"),
+        (["a.svs", "--shard", "3", *REQUIRED], "'3' is no shard"),
+        (["a.svs", "--workers", "0", *REQUIRED], "'0' is no number of workers"),
         (REQUIRED, "slides"),
     ):
         with pytest.raises(SystemExit):
