@@ -10,6 +10,10 @@ from .tasks import Outcome, Task, Worker, WorkerPlan
 
 LOCAL = "local"  # the address of a Ray that is started here, and ends with the block
 _STORE = 80 * 2**20  # bytes of Ray's object store, of which nothing is needed
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # else any other process goes before the workers that it starts
+}
 _SOCKET = "ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 _LONGEST = 107  # bytes of a socket's path
 
@@ -110,7 +114,8 @@ class _Actor:
 
 def _connected(address: str, count: int | None) -> Any:
     """The module of Ray, after it has met its cluster."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.exceptions  # pyright: ignore[reportMissingImports]
