@@ -18,6 +18,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from cfrsam_d2.complexity import IMAGE_SIZE
+from cfrsam_d2.modeling.mask_head.head import ImageMaps, MaskPredictions, PointPromptedMaskHead
 from cfrsam_d2.modeling.meta_arch import CFRSAM
 
 DIAMETER = 20  # px, of a nucleus
@@ -37,6 +38,21 @@ def discs(points: Tensor, height: int = IMAGE_SIZE, width: int = IMAGE_SIZE) -> 
         for length, each in zip((width, height), points.unbind(dim=1), strict=True)
     )  # (R, width), (R, height)
     return y[:, :, None] + x[:, None] < (DIAMETER / 2) ** 2
+
+
+def find_discs(head: PointPromptedMaskHead) -> None:
+    """Let an untrained head find a disc around each prompt; its scores stay its own."""
+    predict = head.predict
+
+    def with_discs(
+        maps: ImageMaps, prompts: Tensor, prompt_image: Tensor, gt_masks: Tensor | None = None
+    ) -> MaskPredictions:
+        predictions = predict(maps, prompts, prompt_image, gt_masks)
+        points = prompts.flatten(1)[:, :2]  # without negative ones
+        predictions.logits["initial"] = discs(points, *maps.frame_size).float() - 0.5
+        return predictions
+
+    head.predict = with_discs
 
 
 def random_image(size: int = IMAGE_SIZE) -> Tensor:

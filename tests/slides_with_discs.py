@@ -4,7 +4,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from tiny_quickstart import find_discs
+from known_prompts import find_discs
 
 from cfrsam_d2.apps import slides
 from cfrsam_d2.predictor import NucleusPredictor

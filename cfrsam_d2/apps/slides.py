@@ -4,33 +4,36 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from ..errors import DiskError, UserError
+from ..errors import UserError
+from ..files import folder_lock
 from ..modeling.meta_arch import CFRSAM
-from ..predictor import NucleusPredictor, slide_predictor
+from ..predictor import NucleusPredictor
 from ..remote_path import AnyPath, RemotePath
 from ..slides.job import SlideJob
 from ..slides.lattice import Lattice
+from ..slides.parts import WHOLE, Share
 from ..slides.progress import Progress
 from ..slides.read_ahead import ReadAhead
 from ..slides.reader import SlideReader, open_slide
-from ..slides.record import describe
+from ..slides.record import describe, start_record
 from ..slides.slide_cache import SlideCache, copied, fetched
+from ..slides.slide_list import ListedSlide
 from ..slides.tissue import TissueMask, find_tissue, read_tissue, whole_slide
-from ..slides.uploads import check_output, results_of
+from ..slides.uploads import results_of
 from ..slides.writers.geojson import write_geojson, write_geojson_per_chunk, write_tissue
 from ..slides.writers.label_pyramid import write_label_tiff, write_label_zarr
 from ..slides.writers.overview import write_overview
 from ..slides.writers.parquet import read_tables, write_parquet
-from ..slides.writers.summary import Run, write_summary
-from .predict import failures_named
+from ..slides.writers.summary import SUMMARY_NAME, Found, Run, write_summary
 
 _OVERVIEW_SIDE = 2048  # px of the longer side, about
-_TOO_LARGE = "lower SLIDE.TILE and MODEL.SLIDING_WINDOW.BATCH"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class SlideOptions:
         ome_tiff: write the labels as OME-TIFF, too.
         most_bad: share of the tissue above which tiles that cannot be read fail a slide.
         as_json: tell the progress in lines of JSON.
+        bar: else show a bar.
         cache: where slides from stores are copied to, and results for stores are made.
     """
 
@@ -54,91 +58,90 @@ class SlideOptions:
     ome_tiff: bool = False
     most_bad: float = 0.001
     as_json: bool = False
+    bar: bool = True
     cache: SlideCache = field(default_factory=SlideCache)
 
 
-def segment_slides(
-    slides: Sequence[AnyPath],
-    output: AnyPath,
-    config_file: str,
-    overrides: Sequence[str],
-    options: SlideOptions,
-) -> dict[AnyPath, str]:
-    """Find the nuclei of slides; one that fails stops no other.
-
-    Args:
-        slides: files, or URLs.
-        output: gets a folder for each, called by its name without the suffix.
-        config_file: of stage 2.
-        overrides: key, value, key, value, …
-        options: of all slides.
-
-    Returns:
-        Why it failed, by slide that did.
-
-    Raises:
-        UserError: an argument cannot be used, or the disk is full.
-    """
-    check_output(output)
-    folders = slide_folders(slides, output)
-    predictor = slide_predictor(config_file, overrides=overrides)
-    failures = {}
-    for slide, folder in folders.items():
-        try:
-            with failures_named(slide, _TOO_LARGE):
-                print(f"{slide.name}: {segment_slide(predictor, slide, folder, options)}")
-        except DiskError:  # every other slide would fail, too
-            raise
-        except UserError as error:
-            failures[slide] = str(error)
-    if failures:
-        print(f"error: {len(failures)} of {len(slides)} slides failed:", file=sys.stderr)
-        print(*failures.values(), sep="\n", file=sys.stderr)
-    return failures
-
-
-def slide_folders(slides: Sequence[AnyPath], output: AnyPath) -> dict[AnyPath, AnyPath]:
+def slide_folders(slides: Sequence[ListedSlide], output: AnyPath) -> dict[ListedSlide, AnyPath]:
     """The folder of each slide's results.
 
     Raises:
         UserError: two slides have one name, or a folder is a slide.
     """
-    counts = Counter(slide.stem for slide in slides)
-    for slide in slides:
-        if counts[slide.stem] > 1:
-            same = ", ".join(str(each) for each in slides if each.stem == slide.stem)
+    counts = Counter(slide.path.stem for slide in slides)
+    for path in (slide.path for slide in slides):
+        if counts[path.stem] > 1:
+            same = ", ".join(str(each.path) for each in slides if each.path.stem == path.stem)
             raise UserError(f"{same} have one name, and so one folder: run them with two --output")
-        if isinstance(slide, RemotePath) or isinstance(output, RemotePath):
+        if isinstance(path, RemotePath) or isinstance(output, RemotePath):
             continue
         # A MIRAX slide's pixels lie beside it, in a folder of its name.
-        pixels = slide.with_suffix("") if slide.suffix.lower() == ".mrxs" else slide
-        if (output / slide.stem).resolve().is_relative_to(pixels.resolve()):
-            raise UserError(f"--output {output} lies in the slide {slide}: name another folder")
-    return {slide: output / slide.stem for slide in slides}
+        pixels = path.with_suffix("") if path.suffix.lower() == ".mrxs" else path
+        if (output / path.stem).resolve().is_relative_to(pixels.resolve()):
+            raise UserError(f"--output {output} lies in the slide {path}: name another folder")
+    return {slide: output / slide.path.stem for slide in slides}
 
 
 def segment_slide(
     predictor: NucleusPredictor, slide: AnyPath, folder: AnyPath, options: SlideOptions
-) -> str:
+) -> Found:
     """Make the files of a slide that are not there.
 
     Returns:
-        Its status: done, empty (no nuclei) or partial (tiles could not be read).
+        What was found.
 
     Raises:
         UserError: see `open_slide`, or the folder holds results of another run.
     """
-    model_mpp = 10 / predictor.cfg.INPUT.MAGNIFICATION
     with (
         results_of(folder, options.cache.folder) as results,
+        _opened(predictor, slide, results.folder, options) as (files, record),
+    ):
+        results.start_record(record)
+        if not results.are_there:
+            files.write_missing()
+        return results.found()
+
+
+def make_parts(
+    predictor: NucleusPredictor,
+    slide: AnyPath,
+    folder: Path,
+    options: SlideOptions,
+    stage: str,
+    share: Share,
+) -> None:
+    """Make the parts of a share of a slide's chunks, while other processes make the others'.
+
+    Args:
+        predictor, slide, folder, options: as of `segment_slide`, which comes after it.
+        stage: "points", or "masks" when the points of all chunks are there.
+        share: of the chunks.
+
+    Raises:
+        UserError: as of `segment_slide`.
+    """
+    if (folder / SUMMARY_NAME).is_file():
+        return
+    with _opened(predictor, slide, folder, options) as (files, record):
+        with folder_lock(folder):
+            start_record(folder, record)
+        files.make_parts(stage, share)
+
+
+@contextmanager
+def _opened(
+    predictor: NucleusPredictor, slide: AnyPath, folder: Path, options: SlideOptions
+) -> Iterator[tuple["SlideResults", dict[str, Any]]]:
+    """The files of a slide, and the record of what they follow from."""
+    model_mpp = 10 / predictor.cfg.INPUT.MAGNIFICATION
+    with (
         fetched(slide, options.cache) as path,
         open_slide(path, model_mpp=model_mpp, mpp=options.mpp) as reader,
     ):
         tissue = choose_tissue(reader, options)
-        results.start_record(describe(predictor.cfg, predictor.model, reader, tissue))
-        if not results.are_there:
-            SlideResults(predictor, reader, tissue, results.folder, options).write_missing()
-        return results.status()
+        record = describe(predictor.cfg, predictor.model, reader, tissue)
+        yield SlideResults(predictor, reader, tissue, folder, options), record
 
 
 def choose_tissue(reader: SlideReader, options: SlideOptions) -> TissueMask:
@@ -167,7 +170,7 @@ class SlideResults:
 
     def write_missing(self) -> None:
         """Write what is not there; the summary comes last, and then the parts are not needed."""
-        summary = self._folder / "summary.json"
+        summary = self._folder / SUMMARY_NAME
         run = None if self._nuclei.is_file() and summary.is_file() else self._find_nuclei()
         for name, write in self._writers().items():
             if not (self._folder / name).exists():
@@ -176,35 +179,51 @@ class SlideResults:
             write_summary(self._tables(), summary, run, self._predictor.classes)
         shutil.rmtree(self._parts, ignore_errors=True)
 
+    def make_parts(self, stage: str, share: Share) -> None:
+        """Make the parts of a share of the chunks; of "masks" when all of "points" are there."""
+        job = self._job(share)
+        with self._regions() as regions:
+            if stage == "points":
+                job.find_points(regions)
+            else:
+                job.cut_masks(regions, job.kept_points())
+
     def _find_nuclei(self) -> Run:
-        cfg, reader, tissue = self._predictor.cfg, self._reader, self._tissue
-        model: CFRSAM = self._predictor.model
-        lattice = Lattice(*reader.size, cfg.SLIDE.TILE, cfg.SLIDE.HALO, model.sliding_window)
-        mm2 = {chunk: tissue.mm2_in(*chunk.box) for chunk in lattice.chunks()}
-        progress = Progress(reader.path.name, mm2, as_json=self._options.as_json)
-        job = SlideJob(
-            model=model,
-            class_names=self._predictor.classes,
-            reader=reader,
-            tissue=tissue,
-            lattice=lattice,
-            folder=self._parts,
-            progress=progress,
-            most_bad=self._options.most_bad,
-        )
-        on_gpu = model.device.type == "cuda"
-        with ReadAhead(reader, cfg.SLIDE.READERS, pin=on_gpu) as regions:
+        job, reader, tissue = self._job(), self._reader, self._tissue
+        with self._regions() as regions:
             write_parquet(job.find_nuclei(regions), self._nuclei)
         return Run(
             slide=reader.properties,
             mpp=reader.mpp,
             mpp_source=reader.mpp_source,
             tissue_mm2=tissue.mm2,
-            seconds=progress.seconds,
-            resumed=progress.resumed,
+            seconds=job.progress.seconds,
+            resumed=job.progress.resumed,
             seconds_waited=regions.seconds_waited,
             unreadable=reader.bad_tiles,
         )
+
+    def _job(self, share: Share = WHOLE) -> SlideJob:
+        cfg, reader, tissue = self._predictor.cfg, self._reader, self._tissue
+        model: CFRSAM = self._predictor.model
+        lattice = Lattice(*reader.size, cfg.SLIDE.TILE, cfg.SLIDE.HALO, model.sliding_window)
+        mm2 = {chunk: tissue.mm2_in(*chunk.box) for chunk in lattice.chunks()}
+        options = self._options
+        return SlideJob(
+            model=model,
+            class_names=self._predictor.classes,
+            reader=reader,
+            tissue=tissue,
+            lattice=lattice,
+            folder=self._parts,
+            progress=Progress(reader.path.name, mm2, as_json=options.as_json, bar=options.bar),
+            most_bad=options.most_bad,
+            share=share,
+        )
+
+    def _regions(self) -> ReadAhead:
+        on_gpu = self._predictor.model.device.type == "cuda"
+        return ReadAhead(self._reader, self._predictor.cfg.SLIDE.READERS, pin=on_gpu)
 
     def _writers(self) -> dict[str, Callable[[Path], None]]:
         """What writes each file, by name."""

@@ -11,20 +11,21 @@ from .steady import BadTile
 
 
 class BadTiles:
-    """The tiles of a slide that were read twice in vain, also by earlier processes."""
+    """The tiles of a slide that were read twice in vain, also by other processes."""
 
-    def __init__(self, folder: Path, reader: SlideReader) -> None:
+    def __init__(self, folder: Path, reader: SlideReader, worker: int) -> None:
         """
         Args:
-            folder: of the parts, where they are remembered: parts that stand are not read again.
+            folder: where they are remembered: parts that stand are not read again.
             reader: of the slide.
+            worker: number of who reads here; each that does so at the same time has its own file.
 
         Raises:
             UserError: what is remembered is damaged.
         """
-        self._path, self._reader = folder / "bad_tiles.json", reader
-        if self._path.is_file():
-            reader.damaged.update(_remembered(self._path))
+        self._path, self._reader = folder / f"{worker}.json", reader
+        for path in folder.glob("*.json"):
+            reader.damaged.update(_remembered(path))
         self._written = set(reader.damaged)
 
     def check(self, most_mm2: float) -> None:

@@ -1,4 +1,7 @@
-"""The three passes over a slide, each of which goes on where it was broken off."""
+"""The three passes over a slide, each of which goes on where it was broken off.
+
+The first two can be shared by several workers: each makes the parts of every n-th chunk.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from . import candidates, points
 from .bad_tiles import BadTiles
 from .lattice import Box, Chunk, Lattice
 from .nuclei import measured_nuclei
-from .parts import Parts
+from .parts import WHOLE, Parts, Share
 from .progress import Progress
 from .read_ahead import ReadAhead
 from .reader import SlideReader
@@ -39,6 +42,7 @@ class SlideJob:
         folder: of the parts.
         progress: is told of finished chunks.
         most_bad: the share of the tissue above which tiles that cannot be read fail the slide.
+        share: the chunks whose points and masks are made here.
     """
 
     model: CFRSAM
@@ -49,6 +53,7 @@ class SlideJob:
     folder: Path
     progress: Progress
     most_bad: float
+    share: Share = WHOLE
 
     def find_nuclei(self, regions: ReadAhead) -> Iterator[pa.Table]:
         """Run what is left of the passes.
@@ -59,27 +64,19 @@ class SlideJob:
         Returns:
             The nuclei of chunk after chunk, see `table.SCHEMA`; `id` runs on.
         """
-        found = self.find_points(regions)
-        index = points.PointIndex(
-            np.column_stack([found["x"].to_numpy(), found["y"].to_numpy()]),
-            self.lattice.sliding_window.stride,
-        )
-        windows = {
-            chunk: [each for each in self.lattice.windows(chunk) if index.has(Box(*each[1:]))]
-            for chunk in self.lattice.chunks()
-        }
-        windows = {chunk: each for chunk, each in windows.items() if each}
-        self.cut_masks(regions, index, windows)
-        return numbered(self.measure(found, list(windows)))
+        self.find_points(regions)
+        found = self.kept_points()
+        windows = self.cut_masks(regions, found)
+        return numbered(self.measure(found, windows))
 
-    def find_points(self, regions: ReadAhead) -> pa.Table:
-        """First pass: the points of the slide, see `points.SCHEMA`.
+    def find_points(self, regions: ReadAhead) -> None:
+        """First pass: the points of the share's chunks, before suppression.
 
         Raises:
             UserError: too much of the slide cannot be read.
         """
-        chunks = [each for each in self.lattice.chunks() if self.tissue.touches(*each.box)]
-        parts, unreadable = Parts(self.folder / "points"), BadTiles(self.folder, self.reader)
+        chunks = self.share.of(self._chunks())
+        parts, unreadable = Parts(self.folder / "points"), self._unreadable()
         missing = parts.missing(chunks)
         tiles = {
             chunk: [each for each in self.lattice.tiles(chunk) if self.tissue.touches(*each.core)]
@@ -96,27 +93,44 @@ class SlideJob:
             for chunk, tables in _by_chunk(tiles, found):
                 unreadable.check(self.most_bad * self.tissue.mm2)
                 write(chunk, pa.concat_tables([points.SCHEMA.empty_table(), *tables]))
-        radius = self.model.proposal_generator.suppression_radius
-        return points.kept_points(parts, chunks, radius)
 
-    def cut_masks(
-        self, regions: ReadAhead, index: points.PointIndex, windows: dict[Chunk, list[Window]]
-    ) -> None:
-        """Second pass: the masks of the points in all windows that hold any."""
-        parts = Parts(self.folder / "candidates")
-        left = {chunk: windows[chunk] for chunk in parts.missing(list(windows))}
+    def kept_points(self) -> pa.Table:
+        """The points of the slide, see `points.SCHEMA`, when those of all chunks are found."""
+        radius = self.model.proposal_generator.suppression_radius
+        return points.kept_points(Parts(self.folder / "points"), self._chunks(), radius)
+
+    def cut_masks(self, regions: ReadAhead, found: pa.Table) -> list[Chunk]:
+        """Second pass: the masks of the points in the windows of the share's chunks.
+
+        Args:
+            regions: of the slide.
+            found: its points.
+
+        Returns:
+            The chunks of the whole slide that have such windows.
+        """
+        index = points.PointIndex(
+            np.column_stack([found["x"].to_numpy(), found["y"].to_numpy()]),
+            self.lattice.sliding_window.stride,
+        )
+        windows = self._windows(index)
+        chunks = self.share.of(list(windows))
+        parts, unreadable = Parts(self.folder / "candidates"), self._unreadable()
+        left = {chunk: windows[chunk] for chunk in parts.missing(chunks)}
         ahead = BATCHES_AHEAD * self.lattice.sliding_window.batch
-        found = candidates.masks_in_windows(
+        masks = candidates.masks_in_windows(
             self.model,
             index,
             (self.lattice.height, self.lattice.width),
             regions.read(_all(left), lambda window: Box(*window[1:]), ahead),
         )
-        progress = self.progress.of_pass("masks", list(windows), list(left))
+        progress = self.progress.of_pass("masks", chunks, list(left))
         with progress as done, parts.write_behind(done) as write:
-            for chunk, tables in _by_chunk(left, found):
+            for chunk, tables in _by_chunk(left, masks):
+                unreadable.check(self.most_bad * self.tissue.mm2)
                 table = pa.concat_tables(tables)
                 write(chunk, table.take(candidates.best_of_each_point(table)))
+        return list(windows)
 
     def measure(self, found: pa.Table, chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
         """Third pass: the nuclei of chunk after chunk, see `table.SCHEMA`."""
@@ -136,6 +150,23 @@ class SlideJob:
                 )
                 write(chunk, table)
         return (parts.read(chunk) for chunk in chunks)
+
+    def _chunks(self) -> list[Chunk]:
+        """Those with tissue."""
+        return [each for each in self.lattice.chunks() if self.tissue.touches(*each.box)]
+
+    def _windows(self, index: points.PointIndex) -> dict[Chunk, list[Window]]:
+        """The windows that hold points, of each chunk that has any."""
+        windows = {
+            chunk: [each for each in self.lattice.windows(chunk) if index.has(Box(*each[1:]))]
+            for chunk in self.lattice.chunks()
+        }
+        return {chunk: each for chunk, each in windows.items() if each}
+
+    def _unreadable(self) -> BadTiles:
+        unreadable = BadTiles(self.folder / "bad_tiles", self.reader, self.share.number)
+        unreadable.check(self.most_bad * self.tissue.mm2)  # those of other workers, too
+        return unreadable
 
 
 def _all(of_chunks: dict[Chunk, list[Item]]) -> Iterator[Item]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,21 @@ from ..errors import UserError
 from ..files import make_folder, written_whole
 from .lattice import Chunk
 from .steady import PAUSES
+
+Item = TypeVar("Item")
+
+
+class Share(NamedTuple):
+    """Every `count`-th of some items from `number` on: what one of several workers does."""
+
+    number: int
+    count: int
+
+    def of(self, items: Sequence[Item]) -> Sequence[Item]:
+        return items[self.number :: self.count]
+
+
+WHOLE = Share(0, 1)
 
 
 class Parts:

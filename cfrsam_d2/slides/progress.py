@@ -19,16 +19,20 @@ class Progress:
         resumed: whether an earlier process has done a part of them.
     """
 
-    def __init__(self, slide: str, mm2: Mapping[Chunk, float], *, as_json: bool) -> None:
+    def __init__(
+        self, slide: str, mm2: Mapping[Chunk, float], *, as_json: bool, bar: bool = True
+    ) -> None:
         """
         Args:
             slide: its name.
             mm2: tissue in each chunk.
             as_json: print lines of JSON in place of a bar.
+            bar: show one; several processes would draw over each other's.
         """
         self.seconds: dict[str, float] = {}
         self.resumed = False
-        self._slide, self._mm2, self._as_json = slide, mm2, as_json
+        self._slide, self._mm2 = slide, mm2
+        self._as_json, self._bar = as_json, bar and not as_json
 
     @contextmanager
     def of_pass(
@@ -72,7 +76,7 @@ class Progress:
             desc=f"{self._slide}: {name}",
             unit="mm²",
             bar_format=_BAR,
-            disable=self._as_json,
+            disable=not self._bar,
         ) as bar:
             yield tell
         self.seconds[name] = time.perf_counter() - begun

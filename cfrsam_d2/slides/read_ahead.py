@@ -20,6 +20,10 @@ HANGS = 120.0  # s after which a read will not end
 _FAREWELL = 5.0  # s in which threads end that do not hang
 
 
+class ReadHangs(UserError):
+    """A file or its disk gives no answer; the threads that wait for it go with their process."""
+
+
 class ReadAhead:
     """Regions of a slide, read by threads that each have a handle of their own.
 
@@ -63,7 +67,7 @@ class ReadAhead:
             ahead: jobs that are read before they are asked for.
 
         Raises:
-            UserError: the file can no longer be opened, or reading it hangs.
+            UserError: the file can no longer be opened; `ReadHangs` if reading it hangs.
         """
         pending: deque[tuple[Job, Future[np.ndarray]]] = deque()
         for job in jobs:
@@ -92,7 +96,7 @@ class ReadAhead:
                     raise
             self._start_thread()
             future = self._submit(box)
-        raise UserError(
+        raise ReadHangs(
             f"{self._reader.path} cannot be read: what is asked of it at x {box.x0}, y {box.y0} "
             f"has not come within {2 * HANGS:.0f} s: check the file or its disk, and run the same "
             "command again"

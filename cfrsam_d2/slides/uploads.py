@@ -1,7 +1,6 @@
 """Results that go to a store: made in a local folder, with its parts, and then uploaded."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import folder_lock
+from ..files import folder_lock, write_bytes
 from ..remote_path import AnyPath, RemotePath
 from .record import RECORD_NAME, check_record, start_record
 from .remote import open_store, read_object, retried
-from .writers.summary import read_status
-
-_SUMMARY = "summary.json"
+from .writers.summary import SUMMARY_NAME, Found, found_in, read_found
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,16 @@ class Results:
         if not self.are_there:
             start_record(self.folder, description)
 
-    def status(self) -> str:
-        """done, empty or partial."""
+    def found(self) -> Found:
+        """What was found, when the files are there.
+
+        Raises:
+            UserError: the summary is damaged.
+        """
         if self.summary is not None:
-            return json.loads(self.summary)["status"]
-        return read_status(self.folder / _SUMMARY)
+            assert self.remote is not None
+            return found_in(self.summary, self.remote / SUMMARY_NAME)
+        return read_found(self.folder / SUMMARY_NAME)
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def results_of(folder: AnyPath, cache: Path) -> Iterator[Results]:
     digest = hashlib.sha256(folder.url.encode()).hexdigest()[:24]
     local = cache / "results" / digest / folder.name
     with folder_lock(local):
-        results = Results(local, folder, read_object(folder / _SUMMARY))
+        results = Results(local, folder, read_object(folder / SUMMARY_NAME))
         yield results
         if not results.are_there:
             retried(folder, lambda: _upload(local, folder))
@@ -97,6 +99,19 @@ def check_output(output: AnyPath) -> None:
         retried(output, lambda: files.info(root.partition("/")[0]))  # the bucket
 
 
+def write_result(path: AnyPath, content: bytes) -> None:
+    """Write a small file, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if isinstance(path, Path):
+        write_bytes(path, content)
+        return
+    files, name = open_store(path)
+    retried(path, lambda: files.pipe_file(name, content))
+
+
 def _upload(local: Path, remote: RemotePath) -> None:
     """Upload what is not there in the same length: the record before all else, the summary last."""
     files, root = open_store(remote)
@@ -109,8 +124,8 @@ def _upload(local: Path, remote: RemotePath) -> None:
     missing = [
         name
         for name in names
-        if name not in (RECORD_NAME, _SUMMARY)
+        if name not in (RECORD_NAME, SUMMARY_NAME)
         and lengths.get(f"{root}/{name}") != (local / name).stat().st_size
     ]
-    for batch in ([RECORD_NAME], missing, [_SUMMARY]):
+    for batch in ([RECORD_NAME], missing, [SUMMARY_NAME]):
         files.put([str(local / name) for name in batch], [f"{root}/{name}" for name in batch])

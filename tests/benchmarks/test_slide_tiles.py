@@ -8,7 +8,8 @@ pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
-from tiny_quickstart import TINY, find_discs
+from known_prompts import find_discs
+from tiny_quickstart import TINY
 
 from benchmarks import slide_tiles
 from cfrsam_d2.engine import load_config

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "slides"))
 from finders import CONFIG, KEYS
-from tiny_quickstart import find_discs
+from known_prompts import find_discs
 
 from cfrsam_d2.data.synthetic.rendering import render
 from cfrsam_d2.data.synthetic.scene import random_scene

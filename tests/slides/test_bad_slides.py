@@ -16,9 +16,11 @@ import zarr
 from finders import CONFIG, KEYS, write_weights
 from PIL import Image
 
-from cfrsam_d2.apps.slides import SlideOptions, segment_slides, slide_folders
+from cfrsam_d2.apps.slide_fleet import segment_slides
+from cfrsam_d2.apps.slides import SlideOptions, slide_folders
 from cfrsam_d2.errors import DiskError, UserError
 from cfrsam_d2.slides.openslide_backend import OpenSlideBackend
+from cfrsam_d2.slides.slide_list import ListedSlide
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
 
@@ -43,6 +45,10 @@ def small_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cfrsam_d2.slides.steady.PAUSES", ())
 
 
+def listed(*paths: Path) -> list[ListedSlide]:
+    return [ListedSlide(path) for path in paths]
+
+
 def test_slides_that_cannot_be_opened_stop_no_other(
     keys: list[str], svs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,15 +59,16 @@ def test_slides_that_cannot_be_opened_stop_no_other(
     bad[-1].mkdir()
     glass = np.full((256, 256, 3), 242, np.uint8)
     write_svs(tmp_path / "glass.svs", SyntheticPlane(glass, (480, 480)))
-    output, slides = tmp_path / "out", [*bad, tmp_path / "glass.svs"]
+    output, slides = tmp_path / "out", listed(*bad, tmp_path / "glass.svs")
     failures = segment_slides(slides, output, str(CONFIG), keys, SlideOptions())
     said = capsys.readouterr()
-    assert list(failures) == bad
-    assert said.err.splitlines()[-5:] == ["error: 4 of 5 slides failed:", *failures.values()]
-    for path, sentence in failures.items():
-        assert str(path) in sentence
-        assert "\n" not in sentence
-        assert not list(output.glob(f"{path.stem}/*"))
+    assert {row.slide for row in failures} == set(bad)
+    reasons = [row.reason for row in failures]
+    assert said.err.splitlines()[-5:] == ["error: 4 of 5 slides failed:", *reasons]
+    for row in failures:
+        assert str(row.slide) in row.reason
+        assert "\n" not in row.reason
+        assert not list(output.glob(f"{row.slide.stem}/*"))
     assert "glass.svs: empty" in said.out
     _check_empty(output / "glass")
 
@@ -100,11 +107,11 @@ def test_a_slide_that_is_lost_midway_fails_and_goes_on_when_it_is_back(
     with monkeypatch.context() as patch:
         patch.setattr(OpenSlideBackend, "read", lost)
         patch.setattr(OpenSlideBackend, "reopen", gone)
-        failures = segment_slides([strip], output, str(CONFIG), keys, options)
-    assert "can no longer be read" in failures[strip]
-    assert "run the same command again" in failures[strip]
+        (row,) = segment_slides(listed(strip), output, str(CONFIG), keys, options)
+    assert "can no longer be read" in row.reason
+    assert "run the same command again" in row.reason
     assert len(list((output / "strip" / "parts" / "points").glob("*.parquet"))) == 2
-    assert segment_slides([strip], output, str(CONFIG), keys, options) == {}
+    assert not segment_slides(listed(strip), output, str(CONFIG), keys, options)
     assert json.loads((output / "strip" / "summary.json").read_bytes())["resumed"]
 
 
@@ -124,20 +131,22 @@ def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full)
         with pytest.raises(DiskError, match=r"candidates.*No space left.*make room"):
-            segment_slides([strip, strip.with_stem("other")], output, str(CONFIG), keys, options)
+            slides = listed(strip, strip.with_stem("other"))
+            segment_slides(slides, output, str(CONFIG), keys, options)
     parts = output / "strip" / "parts"
     assert len(list(parts.glob("*/*.parquet"))) == 3
     assert not (output / "other").exists()
-    assert segment_slides([strip], output, str(CONFIG), keys, options) == {}
+    assert not segment_slides(listed(strip), output, str(CONFIG), keys, options)
     assert json.loads((output / "strip" / "summary.json").read_bytes())["resumed"]
     assert not parts.exists()
 
 
 def test_slides_of_one_name_and_outputs_in_slides_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a/x\.svs, .*b/x\.tif have one name"):
-        slide_folders([tmp_path / "a" / "x.svs", tmp_path / "b" / "x.tif"], tmp_path / "out")
+        slides = listed(tmp_path / "a" / "x.svs", tmp_path / "b" / "x.tif")
+        slide_folders(slides, tmp_path / "out")
     with pytest.raises(UserError, match="lies in the slide"):
-        slide_folders([tmp_path / "x.svs"], tmp_path / "x.svs" / "out")
+        slide_folders(listed(tmp_path / "x.svs"), tmp_path / "x.svs" / "out")
 
 
 def test_the_folder_of_a_mirax_slide_is_no_place_for_results(tmp_path: Path) -> None:
@@ -145,5 +154,5 @@ def test_the_folder_of_a_mirax_slide_is_no_place_for_results(tmp_path: Path) -> 
     (tmp_path / "x").mkdir()
     for output in (tmp_path, tmp_path / "x" / "out"):
         with pytest.raises(UserError, match=r"--output .* in the slide .*x\.mrxs: name another"):
-            slide_folders([tmp_path / "x.mrxs"], output)
-    assert slide_folders([tmp_path / "x.svs"], tmp_path)
+            slide_folders(listed(tmp_path / "x.mrxs"), output)
+    assert slide_folders(listed(tmp_path / "x.svs"), tmp_path)

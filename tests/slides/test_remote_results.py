@@ -1,6 +1,5 @@
 """Results that are uploaded: in which order, after failures, and what is left alone."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ pytest.importorskip("fsspec", reason="fsspec is missing: pip install 'cfrsam_d2[
 pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install 'cfrsam_d2[remote]'")
 from finders import CONFIG, KEYS, contents, write_weights
 from fsspec.implementations.memory import MemoryFileSystem
+from known_prompts import find_discs
 from range_server import range_server
-from tiny_quickstart import find_discs
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.errors import UserError
@@ -28,6 +27,7 @@ from cfrsam_d2.slides.uploads import check_output, results_of
 
 FOLDER = RemotePath("memory://bucket/results/slide")
 DESCRIPTION = {"slide": "slide.svs", "weights": "0123", "config": {"A": 1}}
+SUMMARY = b'{"status": "done", "nuclei": 3, "tissue_mm2": 0.5}'
 FILES = {"nuclei.parquet": b"PAR1", "labels.ome.zarr/c/0/0": b"zarr", "labels.ome.zarr/.z": b"{}"}
 
 
@@ -53,8 +53,8 @@ def run(cache: Path, description: dict[str, Any] = DESCRIPTION, folder: Any = FO
             for name, content in {**FILES, ".x.partial": b"half"}.items():
                 (results.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (results.folder / name).write_bytes(content)
-            (results.folder / "summary.json").write_text('{"status": "done"}')
-        return results.status()
+            (results.folder / "summary.json").write_bytes(SUMMARY)
+        return results.found().status
 
 
 def uploaded(store: MemoryFileSystem) -> dict[str, bytes]:
@@ -191,13 +191,12 @@ def test_from_stores_to_stores_the_bytes_are_the_same(
                 tmp_path / "local" / slide.stem,
                 RemotePath(f"s3://bucket/out/{slide.stem}"),
             )
-            status = segment_slide(predictor, slide, local, options)
-            assert segment_slide(predictor, RemotePath(url), remote, options) == status == "done"
+            found = segment_slide(predictor, slide, local, options)
+            assert segment_slide(predictor, RemotePath(url), remote, options) == found
+            assert (found.status, found.nuclei > 0) == ("done", True)
             s3.get(f"bucket/out/{slide.stem}/", str(tmp_path / "got" / slide.stem), recursive=True)
             assert contents(tmp_path / "got" / slide.stem) == contents(local)
-            found = json.loads(s3.cat_file(f"bucket/out/{slide.stem}/summary.json"))
-            assert found["nuclei"] > 0
-            assert segment_slide(predictor, RemotePath(url), remote, options) == "done"
+            assert segment_slide(predictor, RemotePath(url), remote, options) == found
     copies = list((tmp_path / "cache" / "slides").glob("*-*/*"))
     assert [path.name for path in copies] == ["slide.svs"]
     with pytest.raises(UserError, match=r"s3://none/out does not exist: check the bucket"):

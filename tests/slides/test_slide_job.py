@@ -15,8 +15,8 @@ import shapely
 import torch
 from damage import damage_tile
 from finders import CONFIG, KEYS, contents, write_weights
+from known_prompts import find_discs
 from PIL import Image
-from tiny_quickstart import find_discs
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.errors import UserError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_prompts import find_discs
 from PIL import Image
-from tiny_quickstart import find_discs
 
 from cfrsam_d2.predictor import NucleusPredictor
 

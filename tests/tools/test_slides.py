@@ -38,6 +38,9 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         (["a.svs", "b.svs", "--mask", "m.png", *REQUIRED], "--mask is of one slide"),
         (["a.svs", "--mask", "m.png", "--no-mask", *REQUIRED], "not allowed with"),
         (["a.svs", "--mpps", "1", *REQUIRED], "--mpps is no option"),
+        (["a.svs", "--shard", "17/16", *REQUIRED], "'17/16' is no shard: give K/N"),
+        (["a.svs", "--shard", "3", *REQUIRED], "'3' is no shard"),
+        (["a.svs", "--workers", "0", *REQUIRED], "'0' is no number of workers"),
         (REQUIRED, "slides"),
     ):
         with pytest.raises(SystemExit):
@@ -48,9 +51,9 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_exit_status_is_1_where_slides_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("openslide", "pyarrow", "shapely", "zarr", "imagecodecs"):
         pytest.importorskip(name, reason=f"{name} is missing: pip install 'cfrsam_d2[slides]'")
-    for failures in ({}, {Path("a.svs"): "a.svs is empty"}):
+    for failures in ([], ["a row of fleet.csv"]):
         monkeypatch.setattr(
-            "cfrsam_d2.apps.slides.segment_slides", lambda *_, failures=failures: failures
+            "cfrsam_d2.apps.slide_fleet.segment_slides", lambda *_, failures=failures: failures
         )
         if failures:
             with pytest.raises(SystemExit) as ended:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,10 @@ import pyarrow as pa
 from ..._version import __version__
 from ...errors import UserError
 from ...files import write_json
+from ...remote_path import AnyPath
 
+SUMMARY_NAME = "summary.json"  # comes last: where it is, the others are
+Status = Literal["done", "empty", "partial"]
 _PACKAGES = ("torch", "numpy", "shapely", "pyarrow", "openslide-python", "openslide-bin", "zarr")
 
 
@@ -84,15 +87,46 @@ def write_summary(
     write_json(path, summary)
 
 
-def read_status(path: Path) -> str:
-    """The status in a summary: done, empty (without nuclei) or partial (with unreadable tiles).
+class Found(NamedTuple):
+    """What a summary says of a slide.
+
+    Attributes:
+        status: done, empty (without nuclei) or partial (with unreadable tiles).
+        nuclei: their number.
+        mm2: of tissue.
+    """
+
+    status: Status
+    nuclei: int
+    mm2: float
+
+
+def read_found(path: Path) -> Found:
+    """What was found on a slide, from its summary.
 
     Raises:
         UserError: it is damaged.
     """
     try:
-        return str(json.loads(path.read_bytes())["status"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): run again") from None
+    return found_in(content, path)
+
+
+def found_in(content: bytes, path: AnyPath) -> Found:
+    """
+    Args:
+        content: of a summary.
+        path: what the error calls it.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        summary = json.loads(content)
+        return Found(summary["status"], int(summary["nuclei"]), float(summary["tissue_mm2"]))
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run again") from None
 
 
