@@ -130,8 +130,8 @@ def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
     options, output = SlideOptions(whole=True, as_json=True), tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full)
+        slides = listed(strip, strip.with_stem("other"))
         with pytest.raises(DiskError, match=r"candidates.*No space left.*make room"):
-            slides = listed(strip, strip.with_stem("other"))
             segment_slides(slides, output, str(CONFIG), keys, options)
     parts = output / "strip" / "parts"
     assert len(list(parts.glob("*/*.parquet"))) == 3
@@ -142,8 +142,8 @@ def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
 
 
 def test_slides_of_one_name_and_outputs_in_slides_are_refused(tmp_path: Path) -> None:
+    slides = listed(tmp_path / "a" / "x.svs", tmp_path / "b" / "x.tif")
     with pytest.raises(UserError, match=r"a/x\.svs, .*b/x\.tif have one name"):
-        slides = listed(tmp_path / "a" / "x.svs", tmp_path / "b" / "x.tif")
         slide_folders(slides, tmp_path / "out")
     with pytest.raises(UserError, match="lies in the slide"):
         slide_folders(listed(tmp_path / "x.svs"), tmp_path / "x.svs" / "out")
