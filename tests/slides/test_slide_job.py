@@ -77,7 +77,7 @@ def undisturbed(
     folder = tmp_path_factory.mktemp("undisturbed") / "large"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cfrsam_d2.slides.lattice.CHUNK", 768)
-        assert segment_slide(finder(weights), slide, folder, options) == "done"
+        assert segment_slide(finder(weights), slide, folder, options).status == "done"
     return folder
 
 
@@ -179,7 +179,7 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(
     before, summary = contents(undisturbed), (undisturbed / "summary.json").read_bytes()
     monkeypatch.setattr("cfrsam_d2.apps.slides.SlideJob", nothing)
     (undisturbed / "nuclei.geojson.gz").unlink()
-    assert segment_slide(finder(weights), slide, undisturbed, options) == "done"
+    assert segment_slide(finder(weights), slide, undisturbed, options).status == "done"
     assert contents(undisturbed) == before
     assert (undisturbed / "summary.json").read_bytes() == summary
 
@@ -217,7 +217,7 @@ def test_tissue_without_nuclei_is_empty(
     torch.nn.init.constant_(head.bias[-1:], 99)  # all is background
     write_svs(tmp_path / "s.svs", SyntheticPlane(tissue_pixels, (480, 480)))
     folder = tmp_path / "out"
-    assert segment_slide(predictor, tmp_path / "s.svs", folder, SlideOptions()) == "empty"
+    assert segment_slide(predictor, tmp_path / "s.svs", folder, SlideOptions()).status == "empty"
     summary = json.loads((folder / "summary.json").read_bytes())
     assert summary["nuclei_per_mm2"] == 0 < summary["tissue_mm2"]
     assert set(contents(folder)) >= {"nuclei.parquet", "nuclei.geojson.gz", "overview.jpg"}
@@ -234,7 +234,10 @@ def test_few_damaged_tiles_make_a_slide_partial_and_many_fail_it(
         segment_slide(predictor, slide, tmp_path / "out", strict)
     # Parts of before stand, and what they could not read is not forgotten.
     for folder in (tmp_path / "out", tmp_path / "anew"):
-        assert segment_slide(predictor, slide, folder, replace(strict, most_bad=0.5)) == "partial"
+        assert (
+            segment_slide(predictor, slide, folder, replace(strict, most_bad=0.5)).status
+            == "partial"
+        )
         summary = json.loads((folder / "summary.json").read_bytes())
         assert summary["unreadable_tiles"] == [[240, 240, 480, 480]]
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
