@@ -288,8 +288,8 @@ def test_one_failing_slide_stops_no_other(
     assert [row.slide for row in failures] == [damaged]
     lines = (tmp_path / "out" / "fleet.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines[1:]] == [
+        [str(tmp_path / "glass.svs"), "empty"],  # the larger file comes first
         [str(damaged), "failed"],
-        [str(tmp_path / "glass.svs"), "empty"],
     ]
     assert "glass.svs: empty" in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("damaged/*"))
