@@ -19,7 +19,7 @@ QUICKSTART = ROOT / "configs" / "quickstart"
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        *(f"cfrsam_d2.apps.{name}" for name in ("train", "predict", "slides")),
+        *(f"cfrsam_d2.apps.{name}" for name in ("train", "predict", "slide_fleet")),
         "cfrsam_d2.slides.writers.spatial",
     ]
 )
@@ -70,7 +70,9 @@ class Command:
     def _tells_times(self, path: Path) -> bool:
         name = path.relative_to(self.output)
         of_training = name.match("log.txt") or name.match("metrics.json") or name.match("events.*")
-        return path.name == "summary.json" or (path.parent == self.output and of_training)
+        return path.name in ("summary.json", "fleet.csv") or (
+            path.parent == self.output and of_training
+        )
 
 
 def _call(script: str, arguments: Sequence[str], log: Path) -> None:

@@ -6,15 +6,15 @@ from typing import Any
 
 from known_prompts import find_discs
 
-from cfrsam_d2.apps import slides
-from cfrsam_d2.predictor import NucleusPredictor
+from cfrsam_d2.apps import slide_fleet
+from cfrsam_d2.predictor import NucleusPredictor, slide_predictor
 
 
 def predictor_of_discs(*args: Any, **kwargs: Any) -> NucleusPredictor:
-    predictor = NucleusPredictor(*args, **kwargs)
+    predictor = slide_predictor(*args, **kwargs)
     find_discs(predictor.model.mask_head)
     return predictor
 
 
-slides.NucleusPredictor = predictor_of_discs
+slide_fleet.slide_predictor = predictor_of_discs
 runpy.run_path(str(Path(__file__).parents[1] / "tools" / "slides.py"), run_name="__main__")
