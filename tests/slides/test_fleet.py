@@ -4,6 +4,7 @@ import csv
 import json
 import multiprocessing
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,15 @@ from cfrsam_d2.slides.steady import BadTile
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
 SIDE = 2048
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As the workers have: with others, sums are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def run(crew: Crew, names: list[str], output: Path) -> dict[str, Row]:
@@ -218,6 +228,3 @@ def test_places_that_ray_cannot_write_to_are_told_before(
         check_places()
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     check_places()
-
-
-torch.set_num_threads(1)  # as the workers have
