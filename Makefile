@@ -18,7 +18,7 @@ quickstart: setup
 	$(BIN)/python tools/quickstart.py
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Hundreds of images through one process, and commands that are killed: some 20 minutes.
 soak: setup

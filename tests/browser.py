@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,14 +58,14 @@ def open_page(page: str, script: str, folder: Path, *options: str) -> Outcome:
     Args:
         page: HTML.
         script: JavaScript that fills `result`; it may `press(key)` and ask what is `seen(element)`.
-        folder: for the copy and for the browser's own files.
+        folder: for the copy.
         options: of Chromium.
     """
     file = folder / "page.html"
     file.write_text(page.replace("</body>", _HARNESS % script), encoding="utf-8")
-    profile = f"--user-data-dir={folder / 'profile'}"
-    command = [CHROMIUM, *_OPTIONS, profile, *options, "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    with _profile() as profile:
+        command = [CHROMIUM, *_OPTIONS, profile, *options, "--dump-dom", file.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout)
     assert found, done.stderr[-2000:]
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
@@ -78,7 +79,7 @@ def press_keys(page: str, keys: Sequence[str], expression: str, folder: Path) ->
         page: HTML.
         keys: names of keys (`KeyboardEvent.key`), pressed one after the other.
         expression: JavaScript.
-        folder: for the page and for the browser's own files.
+        folder: for the page.
 
     Returns:
         The value of the expression after each key.
@@ -86,7 +87,7 @@ def press_keys(page: str, keys: Sequence[str], expression: str, folder: Path) ->
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
     values = []
-    with visit(file.as_uri(), folder) as tab:
+    with visit(file.as_uri()) as tab:
         for key in keys:
             tab.press(key)
             values.append(tab.value(expression))
@@ -150,16 +151,15 @@ class Tab:
 
 
 @contextmanager
-def visit(address: str, folder: Path, *options: str) -> Iterator[Tab]:
+def visit(address: str, *options: str) -> Iterator[Tab]:
     """Open a page.
 
     Args:
         address: its URL.
-        folder: for the browser's own files.
         options: of Chromium.
     """
     events: list[dict[str, Any]] = []
-    with _devtools(folder / "profile", events, *options) as call:
+    with _profile() as profile, _devtools(profile, events, *options) as call:
         target = call("Target.createTarget", url="about:blank")["targetId"]
         session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = Tab(call, session, events)
@@ -182,14 +182,23 @@ _KEYS = {
 
 
 @contextmanager
-def _devtools(profile: Path, events: list[dict[str, Any]], *options: str) -> Iterator[Any]:
+def _profile() -> Iterator[str]:
+    """The option for the browser's own files, hundreds of them: in memory, if there is room."""
+    shared_memory = Path("/dev/shm")
+    place = shared_memory if os.access(shared_memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
+        yield f"--user-data-dir={folder}"
+
+
+@contextmanager
+def _devtools(profile: str, events: list[dict[str, Any]], *options: str) -> Iterator[Any]:
     """Start Chromium and yield a function that calls a method of its DevTools protocol.
 
     What the browser says unasked goes into `events`, with the answer to the next call. It reads
     messages from file descriptor 3 and writes them to 4; a zero byte ends each.
     """
     to_browser, from_browser = os.pipe(), os.pipe()
-    switches = [f"--user-data-dir={profile}", "--remote-debugging-pipe", *options]
+    switches = [profile, "--remote-debugging-pipe", *options]
     command = [CHROMIUM, *_OPTIONS, *switches]
     shell = f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
     process = subprocess.Popen(

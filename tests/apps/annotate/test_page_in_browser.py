@@ -89,8 +89,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[
 
 
 @pytest.fixture
-def tab(server: Server, tmp_path: Path) -> Iterator[Tab]:
-    with visit(server.address, tmp_path, "--window-size=1200,900") as tab:
+def tab(server: Server) -> Iterator[Tab]:
+    with visit(server.address, "--window-size=1200,900") as tab:
         tab.wait_for("document.querySelector('#picture img')?.naturalWidth > 0")
         tab.wait_for("document.querySelector('#legend') !== null")
         yield tab
