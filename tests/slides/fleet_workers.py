@@ -24,7 +24,10 @@ from cfrsam_d2.slides.parts import Parts
 
 TESTS = Path(__file__).resolve().parents[1]
 FOUND_BY_RAY = os.pathsep.join(
-    str(each) for each in (TESTS.parent, TESTS, TESTS / "slides", TESTS.parent / "benchmarks")
+    [
+        *map(str, (TESTS.parent, TESTS, TESTS / "slides", TESTS.parent / "benchmarks")),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]
 )
 
 

@@ -122,7 +122,7 @@ def test_a_split_for_real(
         train_net.run(command[2:])
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(cross_validate.subprocess, "run", train)
+    monkeypatch.setattr(cross_validate, "subprocess", SimpleNamespace(run=train))
     monkeypatch.setattr(cross_validate, "SPLITS", {"321": "pannuke/321"})
     run(tmp_path)
     for stage in ("prompt_learner", "cfrsam_b"):
