@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
@@ -34,7 +35,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "quickstart"
 STAGES = ("prompt_learner", "cfrsam")
 # How long GNU's OpenMP spins where nobody says how it waits.
 SETTINGS = {"default": {"GOMP_SPINCOUNT": "300000"}, "here": WAITING}
-ITERATIONS, WARM_UP = 20, 3
+ITERATIONS, WARM_UP, ROUNDS = 20, 3, 3
 OVERRIDES = [
     *("MODEL.DEVICE", "cpu", "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS", ""),
     *("MODEL.CFRSAM.TRAIN_PROMPTS", "centroid"),  # those of an untrained learner are too many
@@ -77,14 +78,20 @@ def threads_wait(setting: Mapping[str, str]) -> Iterator[None]:
 
 
 def measure(stage: str) -> dict[str, float]:
-    """Seconds per iteration of a stage by setting, alone and "beside"; and their ratios."""
-    seconds = {}
-    for name, setting in SETTINGS.items():
-        for beside in (0, 1):
+    """Seconds per iteration of a stage by setting, alone and "beside"; and their ratios.
+
+    Medians of rounds in which the cases take turns: machines are faster now and slower then.
+    """
+    cases = [(name, beside) for beside in (0, 1) for name in SETTINGS]
+    times: dict[str, list[float]] = {}
+    for number in range(ROUNDS):
+        for name, beside in cases:
             case = f"{name}, beside" if beside else name
-            print(f"measuring {stage}, {case}", file=sys.stderr, flush=True)
-            with threads_wait(setting), busy_processes(beside):
-                seconds[case] = run_apart(seconds_per_iteration, stage, ITERATIONS)
+            print(f"measuring {stage}, {case}, round {number + 1}", file=sys.stderr, flush=True)
+            with threads_wait(SETTINGS[name]), busy_processes(beside):
+                taken = run_apart(seconds_per_iteration, stage, ITERATIONS)
+            times.setdefault(case, []).append(taken)
+    seconds = {case: median(each) for case, each in times.items()}
     return {
         **seconds,
         "default, ratio": seconds["default, beside"] / seconds["default"],
