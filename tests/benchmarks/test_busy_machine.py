@@ -45,7 +45,7 @@ def test_busy_processes_end_with_the_block() -> None:
 
 
 def test_ratios(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of times that are known: asleep 1 s alone and 2 s beside, spinning 1 s and 8 s; or 9 s once."""
+    """Of times that are known: asleep 1 s alone and 2 s beside, spinning 1 s and 8 s; 9 s once."""
     times = iter([1.0, 1.0, 8.0, 2.0, 1.0, 1.0, 8.0, 2.0, 9.0, 9.0, 9.0, 9.0] * 4)
     monkeypatch.setattr(busy_machine, "run_apart", lambda *_: next(times))
     busy_machine.main(["--json"])
