@@ -14,6 +14,7 @@ from ...structures.masks import mask_boxes
 ALIGNMENT = 4  # px; a crop starts on a cell of the quarter-size maps
 # Logit of what lies outside a nucleus's crop: background beyond doubt.
 OUTSIDE_LOGIT = -20.0
+MOST_PIXELS = 2**18  # of all crops refined at once in inference; bounds memory
 
 Area = tuple  # the index of a crop in a batch of maps
 
@@ -49,24 +50,30 @@ def refine_in_crops(
     smallest = sizes.smallest_fitting(boxes)
     if one_size:
         smallest = smallest.max().expand_as(smallest)
-    too_large = smallest[:0]  # nuclei that reach the edge of the crop before
-    order, frames = [], []
-    for index, size in enumerate(sizes.sizes):
-        nuclei = torch.cat([(smallest == index).nonzero().squeeze(1), too_large])
-        if len(nuclei) == 0:
-            continue
-        corners = sizes.corners(boxes[nuclei], size)
-        images = prompt_image[nuclei]
+
+    def refine(nuclei: Tensor, size: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
+        """Logits at full frame, and which nuclei reach the edge of their crop."""
+        corners, images = sizes.corners(boxes[nuclei], size), prompt_image[nuclei]
         quarter = (corners // ALIGNMENT, (size[0] // ALIGNMENT, size[1] // ALIGNMENT))
         outputs = refiner(
             crop(detail, images, corners, size),
             crop(mask_features, nuclei, *quarter),
             crop(deep_features, images, *quarter),
         )
-        order.append(nuclei)
-        frames.append([paste(each, corners, sizes.frame_size, OUTSIDE_LOGIT) for each in outputs])
-        if not one_size:
-            too_large = nuclei[_reach_edge(outputs[0] > 0, corners, sizes.frame_size)]
+        logits = [paste(each, corners, sizes.frame_size, OUTSIDE_LOGIT) for each in outputs]
+        return logits, nuclei[_reach_edge(outputs[0] > 0, corners, sizes.frame_size)]
+
+    too_large = smallest[:0]  # nuclei that reach the edge of the crop before
+    order, frames = [], []
+    for index, size in enumerate(sizes.sizes):
+        nuclei = torch.cat([(smallest == index).nonzero().squeeze(1), too_large])
+        too_large = smallest[:0]
+        at_once = len(nuclei) if one_size else max(MOST_PIXELS // (size[0] * size[1]), 1)
+        for some in nuclei.split(at_once) if len(nuclei) else ():
+            logits, reaching = refine(some, size)
+            order.append(some)
+            frames.append(logits)
+            too_large = too_large if one_size else torch.cat([too_large, reaching])
     order = torch.cat(order)
     last = order.new_zeros(len(boxes))  # of each nucleus, the last of its crops
     last[order] = torch.arange(len(order), device=order.device)
