@@ -130,7 +130,17 @@ def one_of_each_path() -> list[Path]:
     return [path for parts, path in configs.items() if parts]
 
 
-@pytest.mark.parametrize("config", one_of_each_path(), ids=lambda path: path.stem)
+# One of each table; the others repeat what these do.
+OFTEN = ("adapter_lora", "bgmr_mlp", "finetune_full", "hmfm_none", "mala_static")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(path, id=path.stem, marks=() if path.stem in OFTEN else pytest.mark.slow)
+        for path in one_of_each_path()
+    ],
+)
 def test_train_resume_convert_evaluate(config: Path, run: Callable[..., Path], tmp_path: Path):
     folder = run(config, "trained", SOLVER__MAX_ITER=1, DATASETS__TEST=())
     halfway = trained(folder)

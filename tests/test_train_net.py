@@ -100,6 +100,7 @@ def test_mixed_precision(options: Callable[..., list[str]], tmp_path: Path) -> N
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
+@pytest.mark.slow
 def test_two_processes(
     options: Callable[..., list[str]], tmp_path: Path, device: torch.device
 ) -> None:

@@ -73,7 +73,10 @@ def final_state(output: Path) -> dict[str, torch.Tensor]:
     return checkpoint["model"] | {f"ema.{k}": v for k, v in checkpoint.get("ema", {}).items()}
 
 
-@pytest.mark.parametrize("generator", ["CentroidProposalGenerator", "BoxProposalGenerator"])
+@pytest.mark.parametrize(
+    "generator",
+    ["CentroidProposalGenerator", pytest.param("BoxProposalGenerator", marks=pytest.mark.slow)],
+)
 def test_both_stages_resume_exactly_and_evaluate(
     generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

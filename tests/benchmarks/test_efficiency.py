@@ -34,6 +34,7 @@ def test_the_model_segments_the_known_prompts_in_their_crops() -> None:
     assert sizes == [(16, 1, 32, 32), (9, 1, 32, 32)]  # MODEL.MASK_HEAD.PROMPTS_PER_CHUNK is 16
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_measures() -> None:
     measured = run_apart(measure, case(1))
     assert measured.hardware.startswith("CPU, threads: ")

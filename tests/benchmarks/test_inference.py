@@ -23,7 +23,9 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "config", config)
 
 
-@pytest.mark.parametrize("work_of", [inference_of, training_step_of])
+@pytest.mark.parametrize(
+    "work_of", [inference_of, pytest.param(training_step_of, marks=pytest.mark.slow)]
+)
 def test_plain_then_ours_then_bfloat16(work_of: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """And all of them refine the nucleus that is known."""
     model, work = work_of("b", 1)

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_routes_agree_and_are_faster_than_the_loops():
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     output = subprocess.run(

@@ -31,6 +31,7 @@ def kill_when_there(command: Command, path: Path) -> None:
     assert process.exitcode == -9
 
 
+@pytest.mark.slow
 def test_killed_by_9_it_goes_on_to_the_same_bytes(
     tissue_pixels: np.ndarray, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ print(libraries, peak())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells the peak")
 def test_a_fold_of_the_real_size_needs_less_than_1_5_gb(tmp_path):
     """Its 12.5 GB of float64 are sparse files here: zeros that take no space.
