@@ -32,7 +32,7 @@ from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.evaluation.detection import (
     RADIUS_AT_40X,
     class_scores,
-    confusion_of_pairs,
+    count_pairs,
     detection_scores,
 )
 from cfrsam_d2.modeling.meta_arch import CFRSAM
@@ -97,14 +97,14 @@ def compare(
             matched += 1
             other_class += nuclei.pred_classes[number].item() != category
             same_mask += best == 1
-    confusion = confusion_of_pairs(
+    confusion = count_pairs(
         centers,
         classes,
         nuclei.pred_masks.centroids().numpy(),
         nuclei.pred_classes.numpy(),
         num_classes=len(SYNTHETIC_CLASSES),
         radius=RADIUS_AT_40X,
-    )
+    ).confusion
     of_classes = [class_scores(confusion, i).f1 for i in range(len(SYNTHETIC_CLASSES))]
     return {
         "nuclei": len(nuclei),

@@ -28,7 +28,21 @@ class DetectionScores(NamedTuple):
     f1: float
 
 
-def confusion_of_pairs(
+class PairCounts(NamedTuple):
+    """Paired centroids of an image or, added up, of several.
+
+    Attributes:
+        confusion: (K+1, K+1) as the module describes; [K, K] stays 0. Nuclei of unknown class and
+            their partners are not among them.
+        unknown: (K+1,) nuclei of unknown class: those paired with a prediction of each class, and
+            last those left unpaired.
+    """
+
+    confusion: np.ndarray
+    unknown: np.ndarray
+
+
+def count_pairs(
     gt_points: np.ndarray,
     gt_classes: np.ndarray,
     pred_points: np.ndarray,
@@ -36,7 +50,7 @@ def confusion_of_pairs(
     *,
     num_classes: int,
     radius: float,
-) -> np.ndarray:
+) -> PairCounts:
     """Pair centroids one to one by least total distance; pairs farther than `radius` are undone.
 
     Args:
@@ -46,48 +60,20 @@ def confusion_of_pairs(
         pred_classes: (M,) contiguous ids 0..K-1.
         num_classes: K.
         radius: px, see `radius_at`.
-
-    Returns:
-        (K+1, K+1) counts as the module describes; [K, K] stays 0. Nuclei of unknown class and
-        their partners are not among them, see `unknown_of_pairs`.
     """
     gt_paired, pred_paired = pair_points(gt_points, pred_points, radius)
     # Of unknown class, -1, is the last row.
-    confusion = np.zeros((num_classes + 2, num_classes + 1), dtype=np.int64)
-    np.add.at(confusion, (gt_classes[gt_paired], pred_classes[pred_paired]), 1)
-    np.add.at(confusion[:, num_classes], np.delete(gt_classes, gt_paired), 1)
-    np.add.at(confusion[num_classes], np.delete(pred_classes, pred_paired), 1)
-    return confusion[:-1]
-
-
-def unknown_of_pairs(
-    gt_points: np.ndarray,
-    gt_classes: np.ndarray,
-    pred_points: np.ndarray,
-    pred_classes: np.ndarray,
-    *,
-    num_classes: int,
-    radius: float,
-) -> np.ndarray:
-    """Count the nuclei of unknown class in the pairs of `confusion_of_pairs`, which see for `Args`.
-
-    Returns:
-        (K+1,): those paired with a prediction of each class, and last those left unpaired.
-    """
-    counts = np.zeros(num_classes + 1, dtype=np.int64)
-    unknown = gt_classes == UNKNOWN_CLASS
-    if unknown.any():
-        gt_paired, pred_paired = pair_points(gt_points, pred_points, radius)
-        partners = pred_classes[pred_paired[unknown[gt_paired]]]
-        np.add.at(counts, partners, 1)
-        counts[-1] = unknown.sum() - len(partners)
-    return counts
+    counts = np.zeros((num_classes + 2, num_classes + 1), dtype=np.int64)
+    np.add.at(counts, (gt_classes[gt_paired], pred_classes[pred_paired]), 1)
+    np.add.at(counts[:, num_classes], np.delete(gt_classes, gt_paired), 1)
+    np.add.at(counts[num_classes], np.delete(pred_classes, pred_paired), 1)
+    return PairCounts(counts[:-1], counts[-1])
 
 
 def pair_points(
     gt_points: np.ndarray, pred_points: np.ndarray, radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs behind `confusion_of_pairs`: indices of their ground truth and prediction."""
+    """The pairs behind `count_pairs`: indices of their ground truth and prediction."""
     distances = cdist(gt_points.reshape(-1, 2), pred_points.reshape(-1, 2))  # (N, M)
     gt_paired, pred_paired = linear_sum_assignment(distances)
     near = distances[gt_paired, pred_paired] <= radius
@@ -100,7 +86,7 @@ def radius_at(magnification: float, radius_at_40x: float = RADIUS_AT_40X) -> flo
 
 
 def detection_scores(confusion: np.ndarray, unknown: np.ndarray | None = None) -> DetectionScores:
-    """Score finding nuclei, whatever their class, those of `unknown_of_pairs` too."""
+    """Score finding nuclei, whatever their class, those of unknown class, too."""
     tp = confusion[:-1, :-1].sum()
     fp, fn = confusion[-1].sum(), confusion[:, -1].sum()
     if unknown is not None:

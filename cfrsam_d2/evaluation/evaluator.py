@@ -19,7 +19,6 @@ from .image_scores import (
     score_classes,
     score_detection,
     score_segmentation,
-    score_unknown,
 )
 from .nucleus_maps import NucleusMaps, NucleusPoints, ground_truth_maps, predicted_maps
 from .predictions import PREDICTIONS_NAME, prediction_records, write_predictions
@@ -171,14 +170,15 @@ class NucleusEvaluator(DatasetEvaluator):
         num_classes = len(self._class_names)
         magnification = image.get("magnification", 40)
         class_f1_radius = radius_at(magnification, self._class_f1_radius)
+        pairs = score_detection(gt, pred, num_classes, magnification)
         return ImageScores(
             image_id=image["image_id"],
             file_name=image["file_name"],
             tissue=image.get("tissue", "unknown"),
-            confusion=score_detection(gt, pred, num_classes, magnification),
+            confusion=pairs.confusion,
             segmentation=score_segmentation(gt, pred) if isinstance(pred, NucleusMaps) else None,
             class_counts=score_classes(gt, pred, num_classes, class_f1_radius),
-            unknown=score_unknown(gt, pred, num_classes, magnification),
+            unknown=pairs.unknown,
         )
 
     def _ground_truth(self, image: dict[str, Any]) -> NucleusMaps:

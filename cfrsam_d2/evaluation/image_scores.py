@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detection import class_counts, confusion_of_pairs, radius_at, unknown_of_pairs
+from .detection import PairCounts, class_counts, count_pairs, radius_at
 from .jaccard import aji, aji_plus
 from .nucleus_maps import NucleusMaps, NucleusPoints
 from .overlap import measure_overlap
@@ -63,11 +63,11 @@ class ImageScores:
         image_id: as in the dataset.
         file_name: as in the dataset.
         tissue: name, "unknown" where the dataset does not tell.
-        confusion: (K+1, K+1) counts of paired centroids, see `confusion_of_pairs`.
+        confusion: (K+1, K+1) counts of paired centroids, see `PairCounts`.
         segmentation: None if only points were predicted.
         class_counts: (K, 3) counts of `detection.class_counts`; None where predictions have no
             scores.
-        unknown: (K+1,) counts of nuclei of unknown class, see `unknown_of_pairs`; None: there are
+        unknown: (K+1,) counts of nuclei of unknown class, see `PairCounts`; None: there are
             none.
     """
 
@@ -87,23 +87,9 @@ class ImageScores:
 
 def score_detection(
     gt: NucleusPoints, pred: NucleusPoints, num_classes: int, magnification: float
-) -> np.ndarray:
-    """Return the (K+1, K+1) confusion matrix of centroids paired at this magnification."""
-    return confusion_of_pairs(
-        gt.points,
-        gt.classes,
-        pred.points,
-        pred.classes,
-        num_classes=num_classes,
-        radius=radius_at(magnification),
-    )
-
-
-def score_unknown(
-    gt: NucleusPoints, pred: NucleusPoints, num_classes: int, magnification: float
-) -> np.ndarray:
-    """Return the (K+1,) counts of nuclei of unknown class in the pairs of `score_detection`."""
-    return unknown_of_pairs(
+) -> PairCounts:
+    """Count the centroids paired at this magnification."""
+    return count_pairs(
         gt.points,
         gt.classes,
         pred.points,

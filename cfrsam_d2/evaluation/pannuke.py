@@ -50,7 +50,7 @@ def score_pannuke_arrays(
                 image_id=index,
                 file_name="",
                 tissue=str(tissue),
-                confusion=score_detection(gt, pred, num_classes, magnification),
+                confusion=score_detection(gt, pred, num_classes, magnification).confusion,
                 segmentation=score_segmentation(gt, pred),
             )
         )

@@ -8,7 +8,7 @@ import pytest
 from cfrsam_d2.evaluation.detection import (
     class_counts,
     class_scores,
-    confusion_of_pairs,
+    count_pairs,
     detection_scores,
     greedy_pairs,
     mean_class_f1,
@@ -21,14 +21,15 @@ def confusion(
 ) -> list[list[int]]:
     """Pair (x, y, class) triples of two classes."""
     gt_array, pred_array = (np.array(side, dtype=float).reshape(-1, 3) for side in (gt, pred))
-    return confusion_of_pairs(
+    pairs = count_pairs(
         gt_array[:, :2],
         gt_array[:, 2].astype(int),
         pred_array[:, :2],
         pred_array[:, 2].astype(int),
         num_classes=2,
         radius=radius,
-    ).tolist()
+    )
+    return pairs.confusion.tolist()
 
 
 def test_pairs_misses_and_false_positives_by_class():

@@ -25,7 +25,7 @@ def example() -> ImageScores:
         for start, stop in ((0, 10), (4, 20))
     ]
     pred = predicted_maps(masks, np.array([0, 1]), np.array([0.6, 0.9]), SIZE, num_classes=2)
-    confusion = score_detection(gt, pred, num_classes=2, magnification=40)
+    confusion = score_detection(gt, pred, num_classes=2, magnification=40).confusion
     return ImageScores(1, "1.png", "Colon", confusion, score_segmentation(gt, pred))
 
 

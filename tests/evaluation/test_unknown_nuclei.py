@@ -10,7 +10,6 @@ from cfrsam_d2.evaluation.image_scores import (
     score_classes,
     score_detection,
     score_segmentation,
-    score_unknown,
 )
 from cfrsam_d2.evaluation.nucleus_maps import ground_truth_maps, predicted_maps
 from cfrsam_d2.evaluation.tables import image_table, summarize
@@ -42,14 +41,15 @@ def record(gt: list[tuple[int, int, int]], pred: list[tuple[int, int, int]]) -> 
         SIZE,
         num_classes=2,
     )
+    pairs = score_detection(truth, found, 2, 40)
     return ImageScores(
         image_id=1,
         file_name="1.png",
         tissue="Colon",
-        confusion=score_detection(truth, found, 2, 40),
+        confusion=pairs.confusion,
         segmentation=score_segmentation(truth, found),
         class_counts=score_classes(truth, found, 2, 3),
-        unknown=score_unknown(truth, found, 2, 40),
+        unknown=pairs.unknown,
     )
 
 

@@ -90,8 +90,8 @@ def pooled_f1(confusions: np.ndarray, unknown: np.ndarray | None = None) -> Stat
     """F1 of detection from counts, which are added over images.
 
     Args:
-        confusions: (B, K+1, K+1), see `confusion_of_pairs`.
-        unknown: (B, K+1), see `unknown_of_pairs`; None: there are no nuclei of unknown class.
+        confusions: (B, K+1, K+1), see `PairCounts`.
+        unknown: (B, K+1), see `PairCounts`; None: there are no nuclei of unknown class.
     """
     tp = confusions[:, :-1, :-1].sum(axis=(1, 2))
     unpaired = confusions[:, -1].sum(axis=1) + confusions[:, :, -1].sum(axis=1)

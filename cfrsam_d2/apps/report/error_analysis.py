@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ...evaluation.detection import pair_points, radius_at
-from ...evaluation.image_scores import score_detection, score_unknown
+from ...evaluation.image_scores import score_detection
 from ...evaluation.nucleus_maps import (
     NucleusMaps,
     NucleusPoints,
@@ -62,8 +62,8 @@ class ErrorAnalysis:
     """All images of a run.
 
     Attributes:
-        confusions: (B, K+1, K+1) counts of paired centroids, see `confusion_of_pairs`.
-        unknown: (B, K+1) those of nuclei of unknown class, see `unknown_of_pairs`.
+        confusions: (B, K+1, K+1) counts of paired centroids, see `PairCounts`.
+        unknown: (B, K+1) those of nuclei of unknown class, see `PairCounts`.
         outlines: None if points alone were predicted.
         errors: the nuclei of every kind of ERRORS, in the order of the dataset; of points "missed"
             and "false positive", which are those left unpaired.
@@ -96,8 +96,9 @@ def analyze_errors(
         gt = ground_truth_maps(*_masks(annotations, size), size, num_classes)
         pred = _predicted(nuclei, size, num_classes) if has_masks else _points(nuclei)
         magnification = image.get("magnification", 40)
-        confusions.append(score_detection(gt, pred, num_classes, magnification))
-        unknown.append(score_unknown(gt, pred, num_classes, magnification))
+        pairs = score_detection(gt, pred, num_classes, magnification)
+        confusions.append(pairs.confusion)
+        unknown.append(pairs.unknown)
         if isinstance(pred, NucleusMaps):
             pairing = pair_nuclei(gt.label_map, pred.label_map)
             outlines.append(_image_outlines(pairing, annotations, nuclei))

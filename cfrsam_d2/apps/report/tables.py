@@ -82,9 +82,9 @@ def confusion_table(
 
     Args:
         caption: of the table.
-        confusion: (K+1, K+1), see `confusion_of_pairs`.
+        confusion: (K+1, K+1), see `PairCounts`.
         class_names: K names.
-        unknown: (K+1,), see `unknown_of_pairs`; a row of its own, unless it is all 0.
+        unknown: (K+1,), see `PairCounts`; a row of its own, unless it is all 0.
     """
     rows = list(zip([*class_names, "false positive"], confusion.tolist(), strict=True))
     rows[-1][1].pop()  # neither there nor predicted
