@@ -33,7 +33,7 @@ from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.command_line import build_parser
 from cfrsam_d2.errors import UserError, exits_on_user_error
 from cfrsam_d2.modeling.sliding_window import SlidingWindow
-from cfrsam_d2.predictor import NucleusPredictor
+from cfrsam_d2.predictor import NucleusPredictor, slide_predictor
 from cfrsam_d2.slides.candidates import SCHEMA, kept_candidates
 from cfrsam_d2.slides.geometry import mask_within
 from cfrsam_d2.slides.lattice import Box, Chunk, Lattice
@@ -47,7 +47,7 @@ from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "quickstart" / "cfrsam.yaml"
 WEIGHTS = ROOT / "output" / "quickstart" / "cfrsam" / "model_best.pth"
-KEYS = ["MODEL.DEVICE", "cpu", "INPUT.MAGNIFICATION", "40", "MODEL.PROMPT_LEARNER.SAMPLING"]
+KEYS = ["MODEL.DEVICE", "cpu", "INPUT.MAGNIFICATION", "40"]
 MPP = 0.25  # that the slides say: the model's
 REGION, BORDERS, FROM_CUT = 2048, 1536, 256  # px
 CANDIDATES = 10**6
@@ -57,7 +57,7 @@ STUB_SECONDS, STUB_BATCH, STUB_BATCHES = 0.05, 8, 100
 
 
 def predictor(*keys: str) -> NucleusPredictor:
-    return NucleusPredictor(CONFIG, WEIGHTS, [*KEYS, "centred", *keys])
+    return slide_predictor(CONFIG, WEIGHTS, [*KEYS, *keys])
 
 
 def make_slide(source: Path, side: int, folder: Path, *, glass: bool = True) -> Path:

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from detectron2.modeling import build_model
 from killed_commands import QUICKSTART, Command
+from known_prompts import find_discs
 from PIL import Image
 from tiny_quickstart import TINY
 
 from cfrsam_d2.engine import load_config
+from cfrsam_d2.predictor import NucleusPredictor, slide_predictor
 
 CONFIG = QUICKSTART / "cfrsam.yaml"
 KEYS = [
@@ -26,6 +28,13 @@ def write_weights(path: Path) -> None:
     # The last class is the background: with it, nobody knows how much an untrained model finds.
     torch.nn.init.constant_(model.proposal_generator.classification_head[-1].bias[-1:], -2)
     torch.save({"model": model.state_dict()}, path)
+
+
+def finder(weights: Path, *keys: str) -> NucleusPredictor:
+    """The predictor of slides with these weights, whose masks are discs."""
+    predictor = slide_predictor(CONFIG, weights, [*KEYS, *keys])
+    find_discs(predictor.model.mask_head)
+    return predictor
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finders import write_weights
 
 from cfrsam_d2.data.synthetic.rendering import render
 from cfrsam_d2.data.synthetic.scene import random_scene
@@ -46,4 +47,22 @@ def ome_tiff(
 ) -> Path:
     path = tmp_path_factory.mktemp("ome") / "slide.ome.tif"
     write_ome_tiff(path, plane)
+    return path
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `finders.write_weights`."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
+    write_weights(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def slide(
+    slides_extra: None, tissue_pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """large.svs, 2048 px a side."""
+    path = tmp_path_factory.mktemp("slide") / "large.svs"
+    write_svs(path, SyntheticPlane(tissue_pixels, (2048, 2048)), tile=256)
     return path

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from finders import CONFIG, KEYS
-from known_prompts import find_discs
+from finders import finder
 
 from cfrsam_d2.apps.slide_fleet import SlideWorker
 from cfrsam_d2.apps.slides import SlideOptions
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.predictor import NucleusPredictor
 from cfrsam_d2.slides import lattice
 from cfrsam_d2.slides.fleet.tasks import Outcome, Task
 from cfrsam_d2.slides.lattice import Chunk
@@ -83,9 +81,6 @@ class TinyPlan:
 
     def build(self, *, alone: bool) -> SlideWorker:
         lattice.CHUNK = 768
-        sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")
-        predictor = NucleusPredictor(CONFIG, self.weights, [*KEYS, *sampling])
-        find_discs(predictor.model.mask_head)
         write = Parts.write
 
         def deadly(parts: Parts, chunk: Chunk, table: pa.Table) -> None:
@@ -96,4 +91,4 @@ class TinyPlan:
                 die()
 
         Parts.write = deadly
-        return SlideWorker(predictor, self.options, alone=alone)
+        return SlideWorker(finder(self.weights), self.options, alone=alone)

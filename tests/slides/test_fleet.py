@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("openslide", reason="openslide is missing: pip install 'cfrsam_d2[slides]'")
 pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d2[slides]'")
 import torch
-from finders import contents, write_weights
+from finders import contents
 from fleet_workers import FOUND_BY_RAY, StubPlan, TinyPlan
 from PIL import Image
 
@@ -30,9 +30,6 @@ from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.reader import open_slide
 from cfrsam_d2.slides.slide_list import ListedSlide
 from cfrsam_d2.slides.steady import BadTile
-from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
-
-SIDE = 2048
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,20 +106,6 @@ def test_the_table_is_whole_after_each_slide(tmp_path: Path) -> None:
     assert list(first) == ["slide", "status", "seconds", "nuclei", "mm2", "attempts", "reason"]
     assert list(first.values()) == ["a,b.svs", "done", "1.235", "7", "0.5", "1", ""]
     assert list(second.values()) == ["'=c.svs", "failed", "2", "", "", "3", "it is bad\nreally"]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
-    write_weights(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def slide(tissue_pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("slide") / "large.svs"
-    write_svs(path, SyntheticPlane(tissue_pixels, (SIDE, SIDE)), tile=256)
-    return path
 
 
 @pytest.fixture(scope="module")

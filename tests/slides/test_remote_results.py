@@ -12,14 +12,12 @@ pytest.importorskip("openslide", reason="openslide is missing: pip install 'cfrs
 pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d2[slides]'")
 pytest.importorskip("fsspec", reason="fsspec is missing: pip install 'cfrsam_d2[remote]'")
 pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install 'cfrsam_d2[remote]'")
-from finders import CONFIG, KEYS, contents, write_weights
+from finders import contents, finder
 from fsspec.implementations.memory import MemoryFileSystem
-from known_prompts import find_discs
 from range_server import range_server
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.predictor import NucleusPredictor
 from cfrsam_d2.remote_path import RemotePath
 from cfrsam_d2.slides.slide_cache import SlideCache
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_ome_tiff, write_svs
@@ -169,7 +167,11 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_from_stores_to_stores_the_bytes_are_the_same(
-    s3: Any, tissue_pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: Any,
+    weights: Path,
+    tissue_pixels: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spatial = "cfrsam_d2.slides.writers.spatial"
     monkeypatch.setitem(sys.modules, spatial, None)  # it takes seconds to import
@@ -177,10 +179,7 @@ def test_from_stores_to_stores_the_bytes_are_the_same(
     svs, ome_tiff = tmp_path / "slide.svs", tmp_path / "slide.ome.tif"
     write_svs(svs, plane, levels=(1,))
     write_ome_tiff(ome_tiff, plane, levels=(1,))
-    write_weights(tmp_path / "tiny.pth")
-    sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")
-    predictor = NucleusPredictor(CONFIG, tmp_path / "tiny.pth", [*KEYS, *sampling])
-    find_discs(predictor.model.mask_head)
+    predictor = finder(weights)
     options = SlideOptions(whole=True, as_json=True, cache=SlideCache(tmp_path / "cache"))
     with range_server() as server:
         server.files["slide.ome.tif"] = ome_tiff.read_bytes()

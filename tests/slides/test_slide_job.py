@@ -14,33 +14,15 @@ import pyarrow.parquet as pq
 import shapely
 import torch
 from damage import damage_tile
-from finders import CONFIG, KEYS, contents, write_weights
-from known_prompts import find_discs
+from finders import contents, finder
 from PIL import Image
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.errors import UserError
-from cfrsam_d2.predictor import NucleusPredictor
 from cfrsam_d2.slides.lattice import Chunk, Lattice
 from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.points import points_of_tile
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
-
-SIDE = 2048
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
-    write_weights(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def slide(tissue_pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("slide") / "large.svs"
-    write_svs(path, SyntheticPlane(tissue_pixels, (SIDE, SIDE)), tile=256)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +39,6 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> SlideOptions:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cfrsam_d2.slides.lattice.CHUNK", 768)
     monkeypatch.setattr("cfrsam_d2.slides.parts.PAUSES", ())
-
-
-def finder(weights: Path, *keys: str) -> NucleusPredictor:
-    sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")
-    predictor = NucleusPredictor(CONFIG, weights, [*KEYS, *sampling, *keys])
-    find_discs(predictor.model.mask_head)
-    return predictor
 
 
 @pytest.fixture(scope="module")
