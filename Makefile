@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test soak test-cuda lint format clean
+.PHONY: setup quickstart train-demo test soak test-cuda lint format clean
 
 setup: $(READY)
 
@@ -16,6 +16,10 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 
 quickstart: setup
 	$(BIN)/python tools/quickstart.py
+
+# Synthetic tissue, both stages from scratch: some 20 minutes.
+train-demo: setup
+	$(BIN)/python tools/train_demo.py
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

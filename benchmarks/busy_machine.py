@@ -3,8 +3,8 @@
 
     python benchmarks/busy_machine.py [--json]
 
-Iterations of both stages of the quick start, data loading included, alone and beside a process that
-keeps one core busy: as OpenMP waits by default, spinning, and as here, asleep
+Iterations of both stages of the training demo, data loading included, alone and beside a process
+that keeps one core busy: as OpenMP waits by default, spinning, and as here, asleep
 (`cfrsam_d2/threads.py`). Each case runs in a process of its own. Let nothing else run beside it.
 """
 
@@ -31,7 +31,7 @@ from cfrsam_d2.engine import NucleusTrainer, load_config
 from cfrsam_d2.errors import exits_on_user_error
 from cfrsam_d2.threads import WAITING, WORDS
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "quickstart"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "train_demo"
 STAGES = ("prompt_learner", "cfrsam")
 # How long GNU's OpenMP spins where nobody says how it waits.
 SETTINGS = {"default": {"GOMP_SPINCOUNT": "300000"}, "here": WAITING}

@@ -48,7 +48,7 @@ from cfrsam_d2.slides.fleet.tasks import Crew, Outcome, Task
 from cfrsam_d2.slides.slide_list import ListedSlide
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "quickstart" / "cfrsam.yaml"
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "train_demo" / "cfrsam.yaml"
 KEYS = [
     *("MODEL.DEVICE", "cpu", "INPUT.MAGNIFICATION", "40", "SLIDE.READERS", "1"),
     *("MODEL.PROMPT_LEARNER.DIMS", "[8, 16, 24, 32]", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),

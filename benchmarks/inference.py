@@ -6,8 +6,8 @@
 Both stages on one image of 256×256 px with 25 nuclei, a training step of it, and the peak memory of
 100 nuclei; weights are random and prompts known (`known_prompts.py`). Plain is what was published:
 modules in plain form, nuclei refined at full frame, all prompts at once. How much the masks of
-crops differ from those of the full frame is measured with the quick start's trained model, in
-output/quickstart/ (`make quickstart`). All of it takes about half an hour on two cores.
+crops differ from those of the full frame is measured with the training demo's trained model, in
+output/train_demo/ (`make train-demo`). All of it takes about half an hour on two cores.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from cfrsam_d2.modeling.plain import plain_form
 from cfrsam_d2.modeling.precision import FLOAT32, Precision
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAINED = "configs/quickstart/cfrsam.yaml"
+TRAINED = "configs/train_demo/cfrsam.yaml"
 # Crops whose halo holds all that BGMR sees.
 EXACT_CROPS = ["MODEL.MASK_HEAD.CROP_SIZES", "[64, 80, 96]", "MODEL.MASK_HEAD.CROP_HALO", "24"]
 MIXED = Precision(mixed_in_training=True, mixed_in_inference=True)
@@ -108,12 +108,12 @@ def memory(*, is_plain: bool) -> float:
 
 
 class TrainedMasks:
-    """Masks of the quick start's model: of crops, of the full frame, and of crops in bfloat16."""
+    """Masks of the training demo's model: of crops, of the full frame, and of crops in bfloat16."""
 
     def __init__(self) -> None:
         """
         Raises:
-            UserError: the quick start has not been made.
+            UserError: the training demo has not been made.
         """
         cfg = load_config(str(ROOT / TRAINED), ["MODEL.DEVICE", "cpu", *EXACT_CROPS])
         self.model: CFRSAM = build_trained_model(cfg)

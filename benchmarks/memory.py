@@ -4,7 +4,7 @@
     python benchmarks/memory.py [--json]
 
 Peak memory and seconds of both stages, on images of 256 to 4,096 px with 25, 400 and 4,000 nuclei
-where that many fit: the quick start's architecture with random weights and known prompts of nuclei
+where that many fit: the architecture of the training demo, random weights and known prompts, nuclei
 of 20 px (`known_prompts.py`). Each case runs once, in a process of its own. A fit to the images of
 several windows tells what a process and a batch of windows take, and what 1,000 nuclei and a
 million px add. About ten minutes on two cores.
@@ -31,7 +31,7 @@ from cfrsam_d2.complexity import IMAGE_SIZE
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import exits_on_user_error
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "quickstart" / "cfrsam.yaml"
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "train_demo" / "cfrsam.yaml"
 NUCLEI = (25, 400, 4000)
 SIZES = (256, 1024, 2048, 4096)  # px
 ROOM = 12  # px from nucleus to nucleus, at least: they may touch and overlap somewhat

@@ -3,8 +3,8 @@
 
     python benchmarks/slide_tiles.py [--side 1024] [--json]
 
-A mosaic of synthetic tissue, whose nuclei are known, is segmented with the quick start's trained
-model (`make quickstart`), on the CPU. Stage 1 sees tiles of each size with each halo; stage 2 sees
+A mosaic of synthetic tissue, whose nuclei are known, is segmented with the training demo's trained
+model (`make train-demo`), on the CPU. Stage 1 sees tiles of each size with each halo; stage 2 sees
 the same windows each time. Of the nuclei of the whole image it is told how many have a partner (an
 IoU of at least 0.5), one of another class, and the very mask; F1 is of all nuclei found within
 12 px of the known ones, and the mean over classes.
@@ -44,8 +44,8 @@ from cfrsam_d2.slides.points import points_of_tile
 from cfrsam_d2.structures.masks import BoxMasks
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "configs" / "quickstart" / "cfrsam.yaml"
-WEIGHTS = ROOT / "output" / "quickstart" / "cfrsam" / "model_best.pth"
+CONFIG = ROOT / "configs" / "train_demo" / "cfrsam.yaml"
+WEIGHTS = ROOT / "output" / "train_demo" / "cfrsam" / "model_best.pth"
 KEYS = ["MODEL.DEVICE", "cpu", "MODEL.PROMPT_LEARNER.SAMPLING", "centred"]
 TILES, HALOS = (128, 256, 512), (64, 128, 256)  # px
 PIECE = 128  # px: a side of the tissue that the mosaic is made of
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.side < PIECE or args.side % PIECE:
         raise UserError(f"--side is {args.side}: give a multiple of {PIECE} px")
     if not WEIGHTS.is_file():
-        raise UserError(f"{WEIGHTS} does not exist: run `make quickstart`")
+        raise UserError(f"{WEIGHTS} does not exist: run `make train-demo`")
     rows = measure(NucleusPredictor(CONFIG, WEIGHTS, KEYS).model, args.side)
     print(json.dumps(rows, indent=2) if args.json else tabulate(rows, "keys", floatfmt=".3f"))
 

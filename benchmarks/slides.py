@@ -4,7 +4,7 @@
     python benchmarks/slides.py --source SLIDE [--small 4096] [--large 20000] [--json]
 
 Slides of any size are made from the pixels of SLIDE (mirrored, with tissue of an uneven outline)
-and segmented with the quick start's trained model (`make quickstart`), each in a process of its
+and segmented with the training demo's trained model (`make train-demo`), each in a process of its
 own, on the CPU. The large one takes hours on two cores; a smaller --large says less of memory.
 Ratios of time are of CPU-seconds, which other work on the machine changes less.
 """
@@ -45,8 +45,8 @@ from cfrsam_d2.slides.reader import open_slide
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "configs" / "quickstart" / "cfrsam.yaml"
-WEIGHTS = ROOT / "output" / "quickstart" / "cfrsam" / "model_best.pth"
+CONFIG = ROOT / "configs" / "train_demo" / "cfrsam.yaml"
+WEIGHTS = ROOT / "output" / "train_demo" / "cfrsam" / "model_best.pth"
 KEYS = ["MODEL.DEVICE", "cpu", "INPUT.MAGNIFICATION", "40"]
 MPP = 0.25  # that the slides say: the model's
 REGION, BORDERS, FROM_CUT = 2048, 1536, 256  # px
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print exact numbers as JSON")
     args = parser.parse_args(arguments)
     if not WEIGHTS.is_file():
-        raise UserError(f"{WEIGHTS} does not exist: run `make quickstart`")
+        raise UserError(f"{WEIGHTS} does not exist: run `make train-demo`")
     result = measure(args.source, args.small, args.large)
     print(json.dumps(result, indent=2) if args.json else tabulate(result.items(), floatfmt=".4f"))
 

@@ -20,6 +20,7 @@ from torch import nn
 from .modeling.mask_head import PointPromptedMaskHead
 from .modeling.plain import plain_form
 from .modeling.prompt_learner import CentroidProposalGenerator
+from .modeling.sam import SAMEncoder
 from .modeling.sam.encoder import NECK_CHANNELS, NUM_LEVELS, PATCH_SIZE
 
 IMAGE_SIZE = 256  # px
@@ -79,7 +80,9 @@ def analyze_model(cfg: CfgNode) -> dict[str, Cost]:
     further = Counter()
     if is_whole:
         one_nucleus, further = _count_stage2(short)
-        macs += one_nucleus + _macs_of_further_blocks(one_nucleus, model.backbone.vit.blocks)
+        macs += one_nucleus
+        if isinstance(model.backbone, SAMEncoder):
+            macs += _macs_of_further_blocks(one_nucleus, model.backbone.vit.blocks)
 
     def cost(path: str) -> Cost:
         parameters = list(model.get_submodule(path).parameters())
@@ -159,12 +162,20 @@ def _count_stage2(model: Any) -> tuple[Counter[str], Counter[str]]:
     side = IMAGE_SIZE // PATCH_SIZE
     levels = [torch.zeros(1, NECK_CHANNELS, side, side) for _ in range(NUM_LEVELS)]
     with plain_form(model):
-        encoder = _count_macs("backbone", model.backbone, model.backbone, image)
+        inputs = model.encoder_inputs(image)
+        # Of a shared encoder, stage 1's maps: what makes them is counted there.
+        inputs = [inputs] if isinstance(inputs, torch.Tensor) else inputs
+        encoder = _count_macs("backbone", model.backbone, partial(_encode, model.backbone), *inputs)
         one, two = (
             _count_macs("mask_head", head, partial(_segment, head), image, points, *levels)
             for points in (torch.zeros(1, 2), torch.zeros(2, 2))
         )
     return encoder + one, two - one
+
+
+def _encode(encoder: Any, *inputs: torch.Tensor) -> list[torch.Tensor]:
+    """The levels that an encoder makes of images, or of several maps of them."""
+    return list(encoder(inputs[0] if len(inputs) == 1 else inputs).values())
 
 
 def _find_points(

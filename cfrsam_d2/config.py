@@ -51,6 +51,7 @@ def _set_detectron2_defaults(cfg: CN) -> None:
     cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
     cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
     cfg.MODEL.META_ARCHITECTURE = "CFRSAM"
+    # Or "SharedEncoder", stage 1's network in SAM's place (modeling/sam/shared_encoder.py).
     cfg.MODEL.BACKBONE.NAME = "SAMEncoder"
     # Or "BoxProposalGenerator", in both stages: boxes prompt stage 2 (Table 11).
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "CentroidProposalGenerator"
@@ -101,6 +102,9 @@ def _add_prompt_learner_keys(cfg: CN) -> None:
     node.BACKGROUND_WEIGHT = 0.4  # beta of Eq. 2: 0.4 PanNuke, 0.25 CPM-17, 0.2 MoNuSeg
     node.REGRESSION_WEIGHT = 5e-3  # lambda of Eq. 2
     node.SUPPRESSION_RADIUS = 3.0  # px: 3 PanNuke, 12 CPM-17, 11 MoNuSeg
+    # A point sees a nucleus where the probabilities of all classes add up to this; 0: as published,
+    # where one class is likelier than background, which misses nuclei whose class is in doubt.
+    node.FOREGROUND_THRESH = 0.0
     node.KEEP_ON_MASK_ONLY = False  # drop points off the auxiliary mask (CPM-17, MoNuSeg)
 
 

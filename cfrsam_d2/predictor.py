@@ -26,6 +26,7 @@ from .data.pixel_size import FileMagnifications
 from .data.pixels import rgb_from_array
 from .engine import build_trained_model, load_config
 from .errors import UserError
+from .model_zoo import small_model
 
 
 class NucleusPredictor:
@@ -40,13 +41,14 @@ class NucleusPredictor:
 
     def __init__(
         self,
-        config: CfgNode | str | os.PathLike,
+        config: CfgNode | str | os.PathLike | None = None,
         weights: str | os.PathLike | None = None,
         overrides: Sequence[str] = (),
     ) -> None:
         """
         Args:
-            config: a config file, or a config that `load_config` has read.
+            config: a config file, or a config that `load_config` has read; None: the small model
+                that comes with the project, for research alone (docs/model-card.md).
             weights: of the trained model; None: the config's MODEL.WEIGHTS, or else the best or
                 final ones in its OUTPUT_DIR.
             overrides: key, value, key, value, … change the config.
@@ -60,7 +62,7 @@ class NucleusPredictor:
             cfg.defrost()
             cfg.merge_from_list(list(overrides))
         else:
-            cfg = load_config(os.fspath(config), overrides)
+            cfg = load_config(os.fspath(config or small_model()), overrides)
         if weights is not None:
             cfg.MODEL.WEIGHTS = os.fspath(weights)
         self.cfg = cfg
@@ -147,7 +149,7 @@ class NucleusPredictor:
 
 
 def slide_predictor(
-    config: CfgNode | str | os.PathLike,
+    config: CfgNode | str | os.PathLike | None = None,
     weights: str | os.PathLike | None = None,
     overrides: Sequence[str] = (),
 ) -> NucleusPredictor:

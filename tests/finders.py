@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.modeling import build_model
-from killed_commands import QUICKSTART, Command
+from killed_commands import DEMO, Command
 from known_prompts import find_discs
 from PIL import Image
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.predictor import NucleusPredictor, slide_predictor
 
-CONFIG = QUICKSTART / "cfrsam.yaml"
+CONFIG = DEMO / "cfrsam.yaml"
 KEYS = [
     *TINY,
     *("MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS", "96.0"),

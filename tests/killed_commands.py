@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICKSTART = ROOT / "configs" / "quickstart"
+DEMO = ROOT / "configs" / "train_demo"
 # Processes are forked from one that has imported these: else most kills would meet imports.
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(

@@ -86,7 +86,7 @@ def run(tiles: Path, weights: Path, tmp_path: Path) -> Callable[..., Path]:
             keys[f"DATASETS.CUSTOM.{split.upper()}.JSON"] = tiles / split / "nuclei.json"
             keys[f"DATASETS.CUSTOM.{split.upper()}.IMAGES"] = tiles / split / "images"
         keys |= {key.replace("__", "."): value for key, value in overrides.items()}
-        train_net.run(["--config-file", str(config), *switches, *as_arguments(keys)])
+        train_net.main(["--config-file", str(config), *switches, *as_arguments(keys)])
         return tmp_path / name
 
     return run

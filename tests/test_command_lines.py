@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,10 @@ import detectron2.engine
 import pytest
 
 import cfrsam_d2
+from cfrsam_d2.commands import predict
+from cfrsam_d2.commands.train import command_parser
 from cfrsam_d2.export import FORMATS
 from cfrsam_d2.threads import WAITING, WORDS
-from tools import predict
-from train_net import training_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [
@@ -57,7 +58,9 @@ def test_usage_version_and_mistakes_need_no_torch(script: Path) -> None:
     ends, modules, waiting = json.loads(done.stdout.splitlines()[-1])
     assert ends == [0, 0, 2]
     assert f"cfrsam_d2 {cfrsam_d2.__version__}" in done.stdout.splitlines()
-    assert f"python {script.relative_to(ROOT)}" in done.stdout  # the docstring
+    of_command = re.search(r"from cfrsam_d2\.commands\.(\w+) import main", script.read_text())
+    called = f"cfrsam {of_command[1]} " if of_command else f"python {script.relative_to(ROOT)}"
+    assert called in done.stdout  # the docstring
     assert "error: " in done.stderr
     assert not HEAVY & set(modules)
     assert waiting == "PASSIVE"  # before PyTorch loads OpenMP
@@ -109,22 +112,22 @@ def test_the_names_of_the_package_come_when_they_are_asked_for() -> None:
 
 
 def switches(parser: argparse.ArgumentParser) -> dict[str, tuple[Any, ...]]:
-    """All that a command line can have, but for the version."""
+    """All that a command line can have, but for what all of the project's have."""
     return {
         action.dest: (tuple(action.option_strings), action.default, action.type, action.nargs)
         for action in parser._actions
-        if action.dest != "version"
+        if action.dest not in ("version", "verbose", "quiet")
     }
 
 
 def test_training_has_the_switches_of_detectron2() -> None:
-    ours = switches(training_parser())
+    ours = switches(command_parser())
     assert set(ours) == {
         *("help", "config_file", "resume", "eval_only", "opts"),
         *("num_gpus", "num_machines", "machine_rank", "dist_url"),
     }
     words = "--config-file a.yaml --resume --eval-only --num-gpus 2 --dist-url auto SEED 3 X.Y --z"
-    args = training_parser().parse_args(words.split())
+    args = command_parser().parse_args(words.split())
     assert (args.config_file, args.resume, args.eval_only) == ("a.yaml", True, True)
     assert (args.num_gpus, args.dist_url) == (2, "auto")
     assert args.opts == ["SEED", "3", "X.Y", "--z"]

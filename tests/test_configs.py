@@ -279,7 +279,7 @@ def test_box_prompts_change_nothing_else() -> None:
 
 
 def test_both_stages_of_small_models_have_one_learner() -> None:
-    for folder in ("quickstart", "small"):
+    for folder in ("train_demo", "small"):
         changed = changes(f"{folder}/cfrsam", f"{folder}/prompt_learner")
         of_learner = {key for key in changed if key.startswith("MODEL.PROMPT_LEARNER.")}
         assert of_learner == {"MODEL.PROMPT_LEARNER.BACKGROUND_WEIGHT"}  # of its training alone

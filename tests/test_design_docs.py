@@ -61,7 +61,7 @@ def imported_stages(file: Path) -> set[str]:
 
 
 def test_only_the_meta_architectures_import_the_stages() -> None:
-    assert imported_stages(MODELING / "meta_arch" / "cfrsam.py") == {"mask_head", "prompt_learner"}
+    assert imported_stages(MODELING / "meta_arch" / "cfrsam.py") == STAGES
     for file in MODELING.rglob("*.py"):
         folder = file.relative_to(MODELING).parts[0]
         if folder not in ("meta_arch", "__init__.py"):  # which imports for registration
@@ -122,9 +122,20 @@ def test_an_image_passes_as_few_functions_as_it_says() -> None:
     assert {name for name in named if name not in TEXT} == set()
 
 
+def code_blocks() -> list[str]:
+    return re.findall(r"^```\w+\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def test_a_part_can_be_taken() -> None:
+    names: dict = {}
+    with torch.no_grad():
+        exec(code_blocks()[0], names)
+    assert list(names["levels"]) == ["level0", "level1", "level2", "level3"]
+    assert {level.shape for level in names["levels"].values()} == {(1, 256, 16, 16)}
+
+
 def test_the_example_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^```\w+\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    module, entry, config, test = blocks
+    module, entry, config, test = code_blocks()[1:]
     names = dict(vars(adapters))
     exec(module, names)
     for name, kind in eval(f"{{{entry}}}", names).items():

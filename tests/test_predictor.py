@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from PIL import Image
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 
 from cfrsam_d2.data.magnification import resize_image
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
@@ -18,13 +18,13 @@ from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.predictor import NucleusPredictor, read_as_rgb
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "quickstart"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "train_demo"
 RGB = np.random.default_rng(0).integers(0, 256, (72, 100, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function: the name of a quick start config to a file of weights for it."""
+    """A function: the name of a training demo config to a file of weights for it."""
     folder = tmp_path_factory.mktemp("weights")
 
     def of_stage(stage: str) -> Path:

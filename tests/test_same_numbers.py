@@ -8,7 +8,7 @@ import pytest
 import torch
 from detectron2.utils.env import seed_all_rng
 from processes import busy_processes
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 from tiny_segmenter import tiny_head
 from torch import Tensor
 
@@ -43,7 +43,7 @@ def digest(*tensors: Tensor) -> str:
 
 def trained(stage: str, output: Path) -> str:
     """A digest of all weights after some steps."""
-    config = str(ROOT / "configs" / "quickstart" / f"{stage}.yaml")
+    config = str(ROOT / "configs" / "train_demo" / f"{stage}.yaml")
     cfg = load_config(config, [*OVERRIDES, "OUTPUT_DIR", str(output)])
     seed_all_rng(cfg.SEED)
     trainer = NucleusTrainer(cfg)

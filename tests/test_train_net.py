@@ -62,7 +62,7 @@ def options(tiles: Path, tmp_path: Path, device: torch.device) -> Callable[..., 
             keys[f"DATASETS.CUSTOM.{split.upper()}.JSON"] = tiles / split / "nuclei.json"
             keys[f"DATASETS.CUSTOM.{split.upper()}.IMAGES"] = tiles / split / "images"
         keys |= {name.replace("__", "."): value for name, value in overrides.items()}
-        config = ROOT / "configs" / "quickstart" / f"{stage}.yaml"
+        config = ROOT / "configs" / "train_demo" / f"{stage}.yaml"
         pairs = [str(each) for pair in keys.items() for each in pair]
         return ["--config-file", str(config), *switches, *pairs]
 
@@ -72,17 +72,17 @@ def options(tiles: Path, tmp_path: Path, device: torch.device) -> Callable[..., 
 def test_train_resume_evaluate(options: Callable[..., list[str]], tmp_path: Path) -> None:
     output = tmp_path / "output"
     scores = output / "inference" / "custom_test" / "metrics.json"
-    train_net.run(options())
+    train_net.main(options())
     trained = json.loads(scores.read_text())
     assert 0 <= trained["detection"]["F1"] <= 1
     assert (output / "log.txt").read_text().count("Scoring") == 1
     assert "loss_point_cls" in (output / "metrics.json").read_text()
 
     scores.unlink()
-    train_net.run(options("--eval-only"))  # needs no MODEL.WEIGHTS: it takes model_best.pth
+    train_net.main(options("--eval-only"))  # needs no MODEL.WEIGHTS: it takes model_best.pth
     assert json.loads(scores.read_text()) == trained
 
-    train_net.run(options("--resume", SOLVER__MAX_ITER=5))
+    train_net.main(options("--resume", SOLVER__MAX_ITER=5))
     lines = (output / "metrics.json").read_text().splitlines()
     iterations = [json.loads(line)["iteration"] for line in lines]
     assert iterations == [2, 4]  # each written once, at the end of a run
@@ -93,7 +93,7 @@ def test_mixed_precision(options: Callable[..., list[str]], tmp_path: Path) -> N
     mixed = {"SOLVER__AMP__ENABLED": True, "TEST__AMP__ENABLED": True}
     losses = []
     for name, keys in (("exact", {}), ("mixed", mixed)):
-        train_net.run(options(OUTPUT_DIR=tmp_path / name, **keys))
+        train_net.main(options(OUTPUT_DIR=tmp_path / name, **keys))
         line = json.loads((tmp_path / name / "metrics.json").read_text().splitlines()[-1])
         losses.append(line["total_loss"])
     assert losses[0] != losses[1]
@@ -161,7 +161,7 @@ def test_bad_input_is_one_sentence(
 def said_by(arguments: list[str], capsys: pytest.CaptureFixture) -> str:
     """The one sentence with which the command ends."""
     with pytest.raises(SystemExit) as stop:
-        train_net.run(arguments)
+        train_net.main(arguments)
     assert stop.value.code == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
     return line
@@ -172,7 +172,7 @@ def test_a_folder_belongs_to_one_training(
 ) -> None:
     """To one at a time, with one config; nothing is written into it by others."""
     output = tmp_path / "output"
-    train_net.run(options(SOLVER__MAX_ITER=1))
+    train_net.main(options(SOLVER__MAX_ITER=1))
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     assert "has an earlier training (last_checkpoint): continue it with" in said_by(
         options(), capsys
@@ -202,7 +202,7 @@ def hold(output: Path) -> None:
 def test_pretrained_weights_are_not_wanted_for_evaluation(
     options: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_net.run(options(SOLVER__MAX_ITER=1))
+    train_net.main(options(SOLVER__MAX_ITER=1))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    train_net.run(options("--eval-only", MODEL__PROMPT_LEARNER__PRETRAINED=True))
-    train_net.run(options("--resume", MODEL__PROMPT_LEARNER__PRETRAINED=True))
+    train_net.main(options("--eval-only", MODEL__PROMPT_LEARNER__PRETRAINED=True))
+    train_net.main(options("--resume", MODEL__PROMPT_LEARNER__PRETRAINED=True))

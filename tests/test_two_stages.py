@@ -1,4 +1,4 @@
-"""Both stages trained, resumed and evaluated, with the quick start's configs made smaller still."""
+"""Both stages trained, resumed and evaluated, with the configs of the training demo, smaller."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from cfrsam_d2.data.registration import register_nucleus_json, unregister
 from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_TISSUES, make_synthetic_dataset
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "quickstart"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "train_demo"
 ITERATIONS = 4
 
 

@@ -1,40 +1,7 @@
 #!/usr/bin/env python
-"""Write one HTML file about one or several runs: tables, plots, and pictures of errors.
+"""`cfrsam report` of a clone: see `python tools/report.py --help`."""
 
-    python tools/report.py OUTPUT_DIR… [--dataset NAME] [--output report.html] [--images N]
-
-An OUTPUT_DIR is what train_net.py leaves after training or --eval-only; no model is run here. Of
-several runs, which must be evaluated on the same dataset, the first is what others are compared
-with. docs/report.md explains the parts.
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
-
-from cfrsam_d2.command_line import build_parser
-from cfrsam_d2.errors import UserError, exits_on_user_error
-
-
-@exits_on_user_error
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = build_parser(__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="OUTPUT_DIR", help="of a run")
-    parser.add_argument("--dataset", help="default: the first of DATASETS.TEST")
-    parser.add_argument("--output", type=Path, help="default: report.html in the first OUTPUT_DIR")
-    parser.add_argument(
-        "--images", type=int, default=24, help="best, median and worst images, a third each"
-    )
-    args = parser.parse_args(arguments)
-    if args.images < 1:
-        raise UserError(f"--images is {args.images}: ask for 1 image or more")
-    from cfrsam_d2.apps.report import build_page, read_comparison  # takes seconds
-    from cfrsam_d2.files import write_bytes
-
-    page = build_page(read_comparison(args.folders, args.dataset), args.images)
-    output = args.output or args.folders[0] / "report.html"
-    write_bytes(output, page.encode())
-    print(f"The report is {output} ({len(page) / 1e6:.1f} MB)")
-
+from cfrsam_d2.commands.report import main
 
 if __name__ == "__main__":
     main()

@@ -1,16 +1,23 @@
 """What `tools/predict.py` does: images in, files for other programs out."""
 
+import logging
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from ..data.image_files import InputImage, find_images
 from ..errors import DiskError, UserError
 from ..export import FORMATS, ExportFolder, Prediction, best_first
+from ..export.selection import ALL, Selection, count_in_pieces
 from ..predictor import NucleusPredictor, read_as_rgb
+
+logger = logging.getLogger(__name__)
 
 # As PyTorch says it of a GPU and of the machine, OpenCV, CUDA's libraries, C++ and Linux.
 OUT_OF_MEMORY = (
@@ -25,30 +32,51 @@ OUT_OF_MEMORY = (
 )
 
 
+@dataclass
+class Found:
+    """What a run has found.
+
+    Attributes:
+        images: that were predicted by it.
+        nuclei: of these.
+        in_pieces: those whose masks have several parts.
+        failures: why it failed, by image that did.
+    """
+
+    images: int = 0
+    nuclei: int = 0
+    in_pieces: int = 0
+    failures: dict[Path, str] = field(default_factory=dict)
+
+    def add(self, prediction: Prediction) -> None:
+        self.images += 1
+        self.nuclei += len(prediction.instances)
+        if prediction.instances.has("pred_masks"):
+            self.in_pieces += count_in_pieces(prediction.instances)
+
+
 def predict_images(
     predictor: NucleusPredictor,
     images: Sequence[InputImage],
     folder: ExportFolder,
     magnification: float | None,
-) -> dict[Path, str]:
-    """Predict the images that are not complete.
-
-    Returns:
-        Why it failed, by image that did.
-    """
-    failures = {}
+    selection: Selection,
+) -> Found:
+    """Predict the images that are not complete."""
+    found = Found()
     for image in tqdm(images, unit="image"):
         if folder.is_complete(image.name):
             continue
         try:
             with failures_named(image.path):
-                contents = folder.encode(predict_image(predictor, image, magnification))
-                folder.write(image.name, contents)
+                prediction = predict_image(predictor, image, magnification, selection)
+                folder.write(image.name, folder.encode(prediction))
+                found.add(prediction)
         except DiskError:  # every other image would fail, too
             raise
         except UserError as error:
-            failures[image.path] = str(error)
-    return failures
+            found.failures[image.path] = str(error)
+    return found
 
 
 @contextmanager
@@ -79,21 +107,29 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def predict_image(
-    predictor: NucleusPredictor, image: InputImage, magnification: float | None
+    predictor: NucleusPredictor,
+    image: InputImage,
+    magnification: float | None,
+    selection: Selection,
 ) -> Prediction:
     """Read an image and find its nuclei."""
     rgb = read_as_rgb(image.path)
     magnification = predictor.file_magnification(image.path, magnification)
-    instances = best_first(predictor(rgb, magnification))
+    instances = selection.of(best_first(predictor(rgb, magnification)))
     file_name = image.relative.as_posix()
     return Prediction(file_name, rgb, instances, predictor.classes, predictor.colors)
 
 
-def check_masks(formats: Sequence[str], predictor: NucleusPredictor) -> None:
+def check_masks(formats: Sequence[str], selection: Selection, predictor: NucleusPredictor) -> None:
     """
     Raises:
-        UserError: a format needs masks, and the model predicts points.
+        UserError: a format or a selection needs masks, and the model predicts points.
     """
+    if selection.needs_masks and not predictor.predicts_masks:
+        raise UserError(
+            "--min-area and --largest-part need masks, but the config is of stage 1, which "
+            "predicts points: leave them out"
+        )
     of_points = [name for name in FORMATS if not FORMATS[name].needs_masks]
     for name in formats:
         if name not in of_points and not predictor.predicts_masks:
@@ -107,9 +143,10 @@ def predict(
     inputs: Sequence[Path],
     output: Path,
     formats: Sequence[str],
-    config_file: str,
+    config_file: str | None,
     overrides: Sequence[str],
     magnification: float | None,
+    selection: Selection = ALL,
     *,
     resume: bool,
 ) -> dict[Path, str]:
@@ -119,10 +156,11 @@ def predict(
         inputs: files and folders.
         output: folder of the results.
         formats: of `FORMATS`.
-        config_file: of either stage.
+        config_file: of either stage; None: the small model of the project.
         overrides: key, value, key, value, …
         magnification: of the images; by default what their files state, else
             INPUT.MAGNIFICATION.
+        selection: which nuclei are written.
         resume: skip images with complete results.
 
     Returns:
@@ -131,17 +169,31 @@ def predict(
     Raises:
         UserError: an argument cannot be used.
     """
+    start = time.monotonic()
     images = find_images(inputs, output)
     predictor = NucleusPredictor(config_file, overrides=overrides)
-    check_masks(formats, predictor)
+    model: Any = predictor.model
+    model.shows_progress = True  # of windows; stage 1 has none
+    check_masks(formats, selection, predictor)
     record = predictor.cfg.dump()
     if magnification is not None:
         predictor.check_magnification(magnification)
         record += f"# --magnification {magnification}\n"
+    if selection != ALL:
+        record += f"# {selection}\n"
     folder = ExportFolder(output, formats)
     folder.start(record, resume=resume)
-    failures = predict_images(predictor, images, folder, magnification)
+    found = predict_images(predictor, images, folder, magnification, selection)
     folder.finish([image.name for image in images], predictor.classes)
+    failures = found.failures
+    if found.in_pieces > found.nuclei / 2:
+        logger.warning(
+            "%d of %d masks are in pieces: is the magnification the model's? --largest-part keeps "
+            "the largest piece of each",
+            *(found.in_pieces, found.nuclei),
+        )
+    seconds = time.monotonic() - start
+    print(f"Found {found.nuclei} nuclei in {found.images} images in {seconds:.0f} s")
     print(f"Results of {len(images) - len(failures)} images are in {output}")
     if failures:
         print(f"error: {len(failures)} of {len(images)} images failed:", file=sys.stderr)

@@ -13,6 +13,7 @@ import torch
 
 from ..engine import load_config
 from ..errors import DiskError, UserError
+from ..model_zoo import small_model
 from ..predictor import NucleusPredictor, slide_predictor
 from ..remote_path import AnyPath
 from ..slides.fleet.local import LocalCrew
@@ -120,7 +121,7 @@ class SlideWorker:
 def segment_slides(
     slides: Sequence[ListedSlide],
     output: AnyPath,
-    config_file: str,
+    config_file: str | None,
     overrides: Sequence[str],
     options: SlideOptions,
     fleet: FleetOptions = FleetOptions(),
@@ -130,7 +131,7 @@ def segment_slides(
     Args:
         slides: in order of their names.
         output: gets a folder for each, called by its name without the suffix, and fleet.csv.
-        config_file: of stage 2.
+        config_file: of stage 2; None: the small model of the project.
         overrides: key, value, key, value, …
         options: of all slides that have none of their own.
         fleet: who does which of them.
@@ -144,7 +145,7 @@ def segment_slides(
     check_output(output)
     folders = slide_folders(slides, output)
     mine = largest_first(fleet.shard.of(slides))
-    plan = SlideWorkerPlan(config_file, tuple(overrides), options)
+    plan = SlideWorkerPlan(config_file or small_model(), tuple(overrides), options)
     with _crew(plan, fleet) as crew:
         told = _Told(output / fleet.table, len(mine), as_json=options.as_json)
         run_fleet(crew, {slide: folders[slide] for slide in mine}, told)

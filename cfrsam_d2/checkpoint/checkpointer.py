@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import write_bytes
-from .files import read_checkpoint, write_checkpoint
+from .files import averaged_weights, read_checkpoint, write_checkpoint
 from .frozen import SOURCES, checksum, frozen_parts
 
 
@@ -109,10 +109,10 @@ def load_weights(module: nn.Module, path: str, *, prefix: str = "") -> None:
         UserError: the file is missing, is no checkpoint, or is of another architecture; or the
             module lacks what the file leaves out.
     """
-    checkpoint = read_checkpoint(path)
-    weights = {**checkpoint["model"], **checkpoint.get("ema", {})}
+    weights = averaged_weights(path)
     own = {key.removeprefix(prefix): weights[key] for key in weights if key.startswith(prefix)}
-    _load_strictly(module, own, path, {} if prefix else checkpoint.get("left_out", {}))
+    left_out = {} if prefix else read_checkpoint(path).get("left_out", {})
+    _load_strictly(module, own, path, left_out)
 
 
 def without(weights: Mapping[str, Any], prefixes: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch.nn import Parameter
 
 from ..errors import UserError
 from ..files import written_whole
+from ..model_zoo import local_path
 from .frozen import SOURCES
 
 # Where a state dict is in what others save: by custom, by Lightning, by micro-sam.
@@ -48,6 +49,16 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     return loaded
 
 
+def averaged_weights(path: str) -> dict[str, Tensor]:
+    """Those weights of a checkpoint that were evaluated: the averages, where it holds them.
+
+    Raises:
+        UserError: see `read_checkpoint`.
+    """
+    checkpoint = read_checkpoint(path)
+    return {**checkpoint["model"], **checkpoint.get("ema", {})}
+
+
 def read_weights(path: str) -> dict[str, Tensor]:
     """Read the state dict of a file that others saved: bare, or under one of the usual names.
 
@@ -69,6 +80,7 @@ def read_file(path: str) -> Any:
     Raises:
         UserError: the file is missing, damaged or cannot be read.
     """
+    path = local_path(path)
     if not os.path.isfile(path):
         raise UserError(
             f"{path} does not exist: train it or download it (the README says how), "

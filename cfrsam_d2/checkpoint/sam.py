@@ -12,7 +12,7 @@ from ..modeling.sam import SAMEncoder
 from .files import read_weights
 
 SOURCE = "https://github.com/facebookresearch/segment-anything#model-checkpoints"
-# Meta ends a file's name with the start of its SHA-256, as in sam_vit_b_01ec64.pth.
+# Meta ends a file's name with the start of its MD5, as in sam_vit_b_01ec64.pth.
 _HASH_IN_NAME = re.compile(r"^sam_vit_[blh]_([0-9a-f]{6})\.pth$")
 
 _ENCODER = "image_encoder."
@@ -81,14 +81,12 @@ def _verify_hash(path: Path) -> None:
     match = _HASH_IN_NAME.match(path.name)
     if match is None:
         return
-    sha256 = hashlib.sha256()
     with path.open("rb") as file:
-        for block in iter(lambda: file.read(2**20), b""):
-            sha256.update(block)
-    digest = sha256.hexdigest()
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    digest = md5.hexdigest()
     if not digest.startswith(match[1]):
         raise UserError(
-            f"{path} is damaged: its SHA-256 starts with {digest[:6]}, its name says {match[1]}; "
+            f"{path} is damaged: its MD5 starts with {digest[:6]}, its name says {match[1]}; "
             f"download it again from {SOURCE}, or rename it if it is not Meta's."
         )
 

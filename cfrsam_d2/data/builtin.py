@@ -27,7 +27,12 @@ _DATASETS = {
     "pannuke": ("pannuke", ("fold1", "fold2", "fold3"), PANNUKE_CLASSES, PANNUKE_TISSUES),
     "cpm17": ("cpm17", RELEASE_SPLITS, RELEASE_CLASSES, RELEASE_TISSUES),
     "monuseg": ("monuseg", RELEASE_SPLITS, RELEASE_CLASSES, RELEASE_TISSUES),
+    "cpm17_unknown": ("cpm17_unknown", RELEASE_SPLITS, PANNUKE_CLASSES, RELEASE_TISSUES),
+    "monuseg_unknown": ("monuseg_unknown", RELEASE_SPLITS, PANNUKE_CLASSES, RELEASE_TISSUES),
+    "dsb2018": ("dsb2018", ("train",), PANNUKE_CLASSES, RELEASE_TISSUES),
 }
+# Whose nuclei are of unknown class, for models of PanNuke's classes.
+_OF_UNKNOWN_CLASS = ("cpm17_unknown", "monuseg_unknown", "dsb2018")
 
 
 def dataset_root() -> Path:
@@ -36,7 +41,8 @@ def dataset_root() -> Path:
 
 
 def register_builtin_datasets(root: Path) -> None:
-    """Register `pannuke_fold{1,2,3}` and `{synthetic,cpm17,monuseg}_{train,val,test}`.
+    """Register `pannuke_fold{1,2,3}`, `{synthetic,cpm17,monuseg}_{train,val,test}`, and those of
+    unknown class: `{cpm17,monuseg}_unknown_{train,val,test}` and `dsb2018_train`.
 
     Args:
         root: the folder of all datasets, where the files are or shall be.
@@ -62,9 +68,12 @@ def _preparation(dataset: str, folder: Path, json_file: Path) -> Callable[[], No
 
 
 def _require(json_file: Path, dataset: str) -> None:
+    command = f"python datasets/prepare.py {dataset.removesuffix('_unknown')} SOURCE"
+    if dataset in _OF_UNKNOWN_CLASS:
+        command += " --classes datasets/pannuke_classes.yaml"
     if not json_file.is_file():
         raise UserError(
-            f"{json_file} does not exist: run `python datasets/prepare.py {dataset} SOURCE` "
+            f"{json_file} does not exist: run `{command}` "
             "(see datasets/README.md), or set DETECTRON2_DATASETS to where it is"
         )
 

@@ -23,6 +23,7 @@ from ..evaluation import NucleusEvaluator
 from ..modeling.prompt_learner.backbone import NUM_LEVELS, is_convnext
 from .optimizer import OPTIMIZERS
 
+SHARED_LEVELS = 3  # levels of points that `SharedEncoder` reads
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
 
 Rule = tuple[Callable[[Any], bool], str]  # what a value has to be, and what to do where it is not
@@ -71,7 +72,10 @@ _RULES: dict[str, Rule] = {
         lambda name: name in META_ARCH_REGISTRY,
         "choose one of PromptLearner, CFRSAM",
     ),
-    "MODEL.BACKBONE.NAME": (lambda name: name in BACKBONE_REGISTRY, "give SAMEncoder"),
+    "MODEL.BACKBONE.NAME": (
+        lambda name: name in BACKBONE_REGISTRY,
+        "give SAMEncoder or SharedEncoder",
+    ),
     "MODEL.PROPOSAL_GENERATOR.NAME": (
         lambda name: name in PROPOSAL_GENERATOR_REGISTRY,
         "choose one of CentroidProposalGenerator, BoxProposalGenerator",
@@ -99,6 +103,10 @@ _RULES: dict[str, Rule] = {
     "MODEL.PROMPT_LEARNER.BACKGROUND_WEIGHT": _WEIGHT,
     "MODEL.PROMPT_LEARNER.REGRESSION_WEIGHT": _WEIGHT,
     "MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS": _WEIGHT,
+    "MODEL.PROMPT_LEARNER.FOREGROUND_THRESH": (
+        lambda least: 0 <= least < 1,
+        "give a probability from 0 (as published) to below 1",
+    ),
     "MODEL.SAM.EMBED_DIM": _at_least(1),
     "MODEL.SAM.DEPTH": _at_least(1),
     "MODEL.SAM.NUM_HEADS": _at_least(1),
@@ -176,6 +184,12 @@ def check_keys(cfg: CfgNode) -> None:
         raise UserError(
             f"MODEL.SAM.EMBED_DIM is {sam.EMBED_DIM}: give a multiple of MODEL.SAM.NUM_HEADS, "
             f"{sam.NUM_HEADS}"
+        )
+    levels = cfg.MODEL.PROMPT_LEARNER.NUM_LEVELS
+    if cfg.MODEL.BACKBONE.NAME == "SharedEncoder" and levels != SHARED_LEVELS:
+        raise UserError(
+            f"MODEL.PROMPT_LEARNER.NUM_LEVELS is {levels}: MODEL.BACKBONE.NAME SharedEncoder reads "
+            f"{SHARED_LEVELS}"
         )
     if cfg.INPUT.MAGNIFICATION != 0:
         check_magnification("INPUT.MAGNIFICATION", cfg.INPUT.MAGNIFICATION)

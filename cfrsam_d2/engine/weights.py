@@ -94,7 +94,13 @@ def _check_initial_stage2(cfg: CfgNode) -> None:
             "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS is empty: train the prompt learner first, and "
             "name its model_best.pth"
         )
-    if cfg.MODEL.SAM.FREEZE and not cfg.MODEL.SAM.WEIGHTS:
+    if cfg.MODEL.BACKBONE.NAME == "SharedEncoder":
+        if cfg.MODEL.SAM.WEIGHTS:
+            raise UserError(
+                f"MODEL.SAM.WEIGHTS is {cfg.MODEL.SAM.WEIGHTS}, but MODEL.BACKBONE.NAME is "
+                "SharedEncoder, which has stage 1's weights: leave it empty, or take SAMEncoder"
+            )
+    elif cfg.MODEL.SAM.FREEZE and not cfg.MODEL.SAM.WEIGHTS:
         raise UserError(
             "MODEL.SAM.WEIGHTS is empty and MODEL.SAM.FREEZE is True: name SAM's weights, or set "
             "MODEL.SAM.FREEZE False to train the encoder from scratch"

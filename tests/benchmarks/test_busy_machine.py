@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from processes import busy_processes
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 
 from benchmarks import busy_machine
 from benchmarks.busy_machine import STAGES, seconds_per_iteration, threads_wait

@@ -9,7 +9,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from known_prompts import find_discs
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 
 from benchmarks import slide_tiles
 from cfrsam_d2.engine import load_config

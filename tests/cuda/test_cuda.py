@@ -62,12 +62,12 @@ TINY_SEGMENTER = {
 def assert_runs(options: Callable[..., list[str]], output: Path, **keys: object) -> None:  # noqa: F811
     """Training, its evaluation again, and training resumed; scores as text, where NaN is NaN."""
     scores = output / "inference" / "custom_test" / "metrics.json"
-    train_net.run(options(OUTPUT_DIR=output, **keys))
+    train_net.main(options(OUTPUT_DIR=output, **keys))
     trained = scores.read_text()
     scores.unlink()
-    train_net.run(options("--eval-only", OUTPUT_DIR=output, **keys))
+    train_net.main(options("--eval-only", OUTPUT_DIR=output, **keys))
     assert scores.read_text() == trained
-    train_net.run(options("--resume", OUTPUT_DIR=output, **{**keys, "SOLVER__MAX_ITER": 5}))
+    train_net.main(options("--resume", OUTPUT_DIR=output, **{**keys, "SOLVER__MAX_ITER": 5}))
     lines = (output / "metrics.json").read_text().splitlines()
     assert [json.loads(line)["iteration"] for line in lines] == [2, 4]
 

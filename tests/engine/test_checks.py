@@ -53,6 +53,12 @@ def test_values_that_a_key_of_the_model_cannot_have(
         toy_config(f"MODEL.{key}", value)
 
 
+def test_a_shared_encoder_reads_three_levels(toy_config: Callable[..., CfgNode]) -> None:
+    keys = ["MODEL.BACKBONE.NAME", "SharedEncoder", "MODEL.PROMPT_LEARNER.NUM_LEVELS", "4"]
+    with pytest.raises(UserError, match=r"NUM_LEVELS is 4: .*SharedEncoder reads 3"):
+        toy_config(*keys)
+
+
 def test_what_is_no_radius(toy_config: Callable[..., CfgNode]) -> None:
     for value in ("0.0", "-3.0"):
         with pytest.raises(UserError, match=r"^TEST.CLASS_F1_RADIUS is .*: give px at 40x above"):

@@ -10,19 +10,19 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from safetensors.torch import save_file
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 from torch import Tensor, nn
 
 from cfrsam_d2.engine import build_trained_model, load_config, load_initial_weights
 from cfrsam_d2.engine.weights import check_initial_weights
 from cfrsam_d2.errors import UserError
 
-QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart"
+DEMO = Path(__file__).resolve().parents[2] / "configs" / "train_demo"
 LEARNER_WEIGHTS = "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS"
 
 
 def config(stage: str, *overrides: object) -> CfgNode:
-    return load_config(str(QUICKSTART / f"{stage}.yaml"), [*TINY, *map(str, overrides)])
+    return load_config(str(DEMO / f"{stage}.yaml"), [*TINY, *map(str, overrides)])
 
 
 def copied(model: nn.Module) -> dict[str, Tensor]:

@@ -114,7 +114,7 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(
 ) -> None:
     """Some bytes of a config in another place, cut out, or replaced."""
     draw = random.Random(seed)
-    text = (ROOT / "configs" / "quickstart" / "cfrsam.yaml").read_bytes()
+    text = (ROOT / "configs" / "train_demo" / "cfrsam.yaml").read_bytes()
     start, end = sorted(draw.choices(range(len(text)), k=2))
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"
     path.write_bytes(text[:start] + data + draw.choice([text[end:], text[start + 3 :], b""]))

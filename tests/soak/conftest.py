@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from detectron2.modeling import build_model
-from killed_commands import QUICKSTART
-from tiny_quickstart import TINY
+from killed_commands import DEMO
+from tiny_demo import TINY
 
 from cfrsam_d2.data.synthetic import make_synthetic_dataset
 from cfrsam_d2.engine import load_config
@@ -23,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def on_data(data: Path) -> list[str]:
-    """Keys that let the quick start's configs use these images, in a tiny size."""
+    """Keys that let the training demo's configs use these images, in a tiny size."""
     keys = [*TINY]
     for split in ("train", "val", "test"):
         name = split.upper()
@@ -36,7 +36,7 @@ def on_data(data: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def segmenter(on_data: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The arguments of a command that predicts masks: config, weights, keys."""
-    config, weights = QUICKSTART / "cfrsam.yaml", tmp_path_factory.mktemp("soak") / "weights.pth"
+    config, weights = DEMO / "cfrsam.yaml", tmp_path_factory.mktemp("soak") / "weights.pth"
     torch.manual_seed(0)
     model: Any = build_model(load_config(str(config), on_data))
     # The last class is the background: with it, nobody knows how much an untrained model finds.

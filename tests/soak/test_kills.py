@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from finders import command_on_three_chunks
-from killed_commands import QUICKSTART, Command
+from killed_commands import DEMO, Command
 from PIL import Image
 from published_weights import state_dict
 
@@ -20,7 +20,7 @@ from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("CFRSAM_SOAK_KILLS", 30))
-LEARNER = ["--config-file", str(QUICKSTART / "prompt_learner.yaml")]
+LEARNER = ["--config-file", str(DEMO / "prompt_learner.yaml")]
 SCHEDULE = [
     *("SOLVER.MAX_ITER", "12", "SOLVER.STEPS", "(8,)", "SOLVER.CHECKPOINT_PERIOD", "2"),
     *("SOLVER.IMS_PER_BATCH", "2", "TEST.EVAL_PERIOD", "4"),
@@ -64,7 +64,7 @@ def converting(fixtures: Path, tmp_path: Path) -> Command:
     sizes = ["MODEL.DEVICE", "cpu"]
     for name in ("dims", "depths", "hidden_dim", "num_classes", "num_levels", "anchor_stride"):
         sizes += [f"MODEL.PROMPT_LEARNER.{name.upper()}", str(of_model[name])]
-    config = QUICKSTART.parent / "prompt_learner.yaml"
+    config = DEMO.parent / "prompt_learner.yaml"
     files = [str(released), str(output / "stage1.pth"), "--config-file", str(config)]
     return Command("tools/convert_checkpoint.py", [*files, *sizes], output)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tools import annotate
 
-CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "quickstart" / "cfrsam.yaml")
+CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "train_demo" / "cfrsam.yaml")
 
 
 @pytest.mark.parametrize(

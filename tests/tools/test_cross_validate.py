@@ -119,7 +119,7 @@ def test_a_split_for_real(
 
     def train(command: list[str]) -> SimpleNamespace:
         assert command[:2] == [sys.executable, str(cross_validate.ROOT / "train_net.py")]
-        train_net.run(command[2:])
+        train_net.main(command[2:])
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(cross_validate, "subprocess", SimpleNamespace(run=train))

@@ -18,7 +18,7 @@ from cfrsam_d2.engine import load_config
 from cfrsam_d2.visualization.pictures import choose_images
 from tools import hematoxylin_baseline, visualize_data, visualize_predictions
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "quickstart"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "train_demo"
 NAME = "pictured"
 
 

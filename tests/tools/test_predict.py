@@ -28,7 +28,7 @@ from cfrsam_d2.structures.masks import BoxMasks
 from cfrsam_d2.structures.rle import decode_mask
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "configs" / "quickstart"
+CONFIGS = ROOT / "configs" / "train_demo"
 sys.path.insert(0, str(ROOT / "tools"))
 import predict as tool  # noqa: E402
 
@@ -441,3 +441,54 @@ def test_tiny_real_models(
             predict("tiff")
         message = "--formats has tiff, which needs masks, but the config is of stage 1"
         assert message in capsys.readouterr().err
+
+
+def test_the_last_lines_say_how_much_was_found(
+    inputs: Path, run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(inputs)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2].startswith("Found 4 nuclei in 3 images in ")
+    assert said[-1].startswith("Results of 3 images are in ")
+
+
+def test_nuclei_can_be_left_out(inputs: Path, run: Callable[..., Path]) -> None:
+    output = run(inputs, "--formats", "csv", "--min-area", "100")
+    table = (output / "tile.csv").read_text().splitlines()
+    assert [line.split(",")[-1] for line in table] == ["area", "253"]  # the disc of radius 9
+    assert "min_area=100.0" in (output / "config.yaml").read_text()
+
+
+def test_a_score_that_is_none_is_refused(
+    inputs: Path, run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(inputs, "--min-score", "7")
+    assert "--min-score is 7.0: give 0 to 1" in capsys.readouterr().err
+
+
+def test_masks_in_pieces_are_noticed(
+    tmp_path: Path,
+    run: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Image.fromarray(picture(40, 40, (10, 10, 6), (30, 30, 5))).save(tmp_path / "two.png")
+    run(tmp_path / "two.png")
+    assert "in pieces" not in caplog.text
+
+    def as_one(model: DarkParts, inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:
+        dark = inputs[0]["image"][0] <= DARK
+        (output,) = whole(model, inputs)
+        nuclei = output["instances"][:1]
+        nuclei.pred_masks = BoxMasks.from_frames(dark[None])
+        return [{"instances": nuclei}]
+
+    whole = DarkParts.forward
+    monkeypatch.setattr(DarkParts, "forward", as_one)
+    run(tmp_path / "two.png")
+    assert "1 of 1 masks are in pieces" in caplog.text
+    caplog.clear()
+    output = run(tmp_path / "two.png", "--largest-part", "--formats", "csv")
+    assert "in pieces" not in caplog.text
+    assert (output / "two.csv").read_text().splitlines()[1].split(",")[-1] == "113"

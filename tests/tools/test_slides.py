@@ -1,15 +1,13 @@
 """The command line of whole slides; what it does is tested in tests/slides/."""
 
 import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
+from cfrsam_d2.command_line import split_inputs
+from cfrsam_d2.commands import slides as tool
 from cfrsam_d2.errors import UserError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-import slides as tool
 
 REQUIRED = ["--config-file", "c.yaml", "--output", "out"]
 
@@ -18,10 +16,10 @@ def test_slides_and_keys_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "SLIDE").touch()
     slides = [tmp_path / "a.svs", Path("B.SVS"), tmp_path / "SLIDE"]
     words = [slides[0], slides[2], Path("MODEL.DEVICE"), Path("cpu")]
-    assert tool.split_slides(words) == (words[:2], ["MODEL.DEVICE", "cpu"])
-    assert tool.split_slides(slides[:1]) == (slides[:1], [])
+    assert split_inputs(words) == (words[:2], ["MODEL.DEVICE", "cpu"])
+    assert split_inputs(slides[:1]) == (slides[:1], [])
     url = tool.path_or_url("s3://BUCKET/SLIDE")
-    assert tool.split_slides([url, Path("MODEL.DEVICE"), Path("cpu")])[0] == [url]
+    assert split_inputs([url, Path("MODEL.DEVICE"), Path("cpu")])[0] == [url]
 
 
 def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

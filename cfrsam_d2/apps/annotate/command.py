@@ -12,7 +12,7 @@ from .session import AnnotationSession
 
 def annotate(
     image: Path,
-    config_file: str,
+    config_file: str | None,
     overrides: Sequence[str],
     output: Path,
     *,
@@ -23,7 +23,7 @@ def annotate(
 
     Args:
         image: PNG, JPEG or TIFF.
-        config_file: of the whole of CFR-SAM.
+        config_file: of the whole of CFR-SAM; None: the small model of the project.
         overrides: key, value, key, value, …
         output: folder of exported files.
         port: by default a free one.

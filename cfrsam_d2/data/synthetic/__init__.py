@@ -1,4 +1,4 @@
-"""A synthetic H&E-like dataset, made on first use: what the quick start and the tests run on.
+"""A synthetic H&E-like dataset, made on first use: what the training demo and the tests run on.
 
 `scene` says what lies where (its `nuclei` have shapes and overlaps), `rendering` stains it, and
 this module writes the files.

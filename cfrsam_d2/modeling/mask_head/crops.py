@@ -32,9 +32,10 @@ def refine_in_crops(
 ) -> tuple[Tensor, ...]:
     """The logits that the refiner gives, the refined ones first, at full frame: each (R, H, W).
 
-    In training all nuclei take one size, the smallest that holds the largest of them. So the
-    refiner is called once: batch norm sees all crops together and updates its statistics once; and
-    a crop's size does not tell how large its nucleus is. In inference each takes its own size, and
+    In training all nuclei take one size, the smallest that holds the largest of them, and the part
+    of a nucleus that the largest size does not hold is not trained. So the refiner is called once:
+    batch norm sees all crops together and updates its statistics once; and a crop's size does not
+    tell how large its nucleus is. In inference each takes its own size, and
     is refined again in the next larger one if its mask reaches the crop's edge.
 
     Args:
@@ -81,33 +82,44 @@ def refine_in_crops(
 
 
 class CropSizes:
-    """The sizes that crops have in a frame, from the smallest to the frame itself.
+    """The sizes that crops have in a frame.
 
     Attributes:
         frame_size: (H, W).
         sizes: (height, width) in px, ascending.
     """
 
-    def __init__(self, sides: Iterable[int], frame_size: tuple[int, int], halo: int) -> None:
+    def __init__(
+        self,
+        sides: Sequence[int],
+        frame_size: tuple[int, int],
+        halo: int,
+        *,
+        up_to_frame: bool = True,
+    ) -> None:
         """
         Args:
             sides: of the crops in px, ascending, multiples of 4; a side larger than the frame's
                 becomes the frame's.
             frame_size: (H, W), multiples of 4.
             halo: px of context around a nucleus.
+            up_to_frame: the frame is the last of the sizes; without sides it is the only one.
         """
         self.frame_size = frame_size
         self.halo = halo
         crops = [(min(side, frame_size[0]), min(side, frame_size[1])) for side in sides]
-        self.sizes = [*dict.fromkeys(size for size in crops if size != frame_size), frame_size]
+        last = [frame_size] if up_to_frame or not crops else []
+        self.sizes = list(dict.fromkeys([*crops, *last]))
 
     def smallest_fitting(self, boxes: Tensor) -> Tensor:
-        """The index of the first size that holds each box (R, 4) with its halo: (R,)."""
+        """The index of the first size that holds each box (R, 4) with its halo, or else the last:
+        (R,)."""
         extents = boxes[:, 2:] - boxes[:, :2] + 2 * self.halo  # (R, 2), width and height
         sizes = boxes.new_tensor([(width, height) for height, width in self.sizes])
         full = boxes.new_tensor(self.frame_size[::-1])
-        fits = (extents[:, None] <= sizes) | (sizes == full)
-        return fits.all(dim=2).int().argmax(dim=1)
+        fits = ((extents[:, None] <= sizes) | (sizes == full)).all(dim=2)
+        fits[:, -1] = True
+        return fits.int().argmax(dim=1)
 
     def corners(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """Crops of one (height, width) around boxes, moved into the frame: x0, y0, (R, 2).

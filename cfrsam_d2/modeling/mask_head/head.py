@@ -240,7 +240,7 @@ class PointPromptedMaskHead(nn.Module):
                 decoded.features,
                 prompt_image,
                 boxes_around_points(held, centers(prompts)),
-                CropSizes(sides, maps.frame_size, self.crop_halo),
+                CropSizes(sides, maps.frame_size, self.crop_halo, up_to_frame=not self.training),
                 one_size=gt_masks is not None,
             )
             for name, logits in zip(self.bgmr.outputs, refined, strict=True):

@@ -17,12 +17,14 @@ from detectron2.modeling.backbone import Backbone
 from detectron2.structures import ImageList, Instances
 from detectron2.utils import comm
 from torch import Tensor
+from tqdm import tqdm
 
 from ...config import choose
 from ...errors import UserError
 from ...structures.masks import BoxMasks
 from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..prompt_learner import CentroidProposalGenerator
+from ..sam import SharedEncoder
 from ..sliding_window import (
     SlidingWindow,
     Window,
@@ -55,6 +57,7 @@ class CFRSAM(PromptLearner):
 
     # Prefixes of the parts that `engine.load_initial_weights` filled from files of their own.
     parts_from_files: tuple[str, ...] = ()
+    shows_progress: bool = False  # by a bar over the batches of windows, where there are several
 
     @configurable
     def __init__(
@@ -74,7 +77,7 @@ class CFRSAM(PromptLearner):
         """
         Args:
             proposal_generator: the trained prompt learner; it stays frozen.
-            backbone: SAM's encoder with adapters.
+            backbone: SAM's encoder with adapters, or `SharedEncoder`.
             mask_head: from levels and prompts to masks.
             train_prompts: chooses the prompts that train the mask head, one of
                 `modeling.training_prompts`.
@@ -163,7 +166,9 @@ class CFRSAM(PromptLearner):
         """
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         prompts = None if proposals is None else [prompts_of(each) for each in proposals]
-        for windows in self.sliding_window.batches(sizes, prompts):
+        batches = [*self.sliding_window.batches(sizes, prompts)]
+        hidden = not self.shows_progress or len(batches) < 2
+        for windows in tqdm(batches, "windows", leave=False, disable=hidden):
             cut = [images[i][:, y0:y1, x0:x1] for i, x0, y0, x1, y1 in windows]
             yield EncodedWindows(windows, self.encode_cut(cut))
 
@@ -182,7 +187,12 @@ class CFRSAM(PromptLearner):
 
     def encode(self, images: Tensor) -> ImageMaps:
         """The maps that prompts share, of normalised images (n, 3, h, w), multiples of 16."""
-        return self.mask_head.encode(images, self.backbone(images))
+        return self.mask_head.encode(images, self.backbone(self.encoder_inputs(images)))
+
+    def encoder_inputs(self, images: Tensor) -> Any:
+        """What the encoder reads: the images, or what stage 1 makes of them."""
+        shared = isinstance(self.backbone, SharedEncoder)
+        return self.proposal_generator.pyramids(images) if shared else images
 
     def segment(
         self, windows: Iterable[EncodedWindows], proposals: list[Instances]

@@ -124,6 +124,7 @@ class CentroidProposalGenerator(nn.Module):
         regression_weight: float = 5e-3,
         suppression_radius: float = 3.0,
         keep_on_mask_only: bool = False,
+        foreground_thresh: float = 0.0,
         centred_sampling: bool = False,
     ) -> None:
         """
@@ -138,6 +139,7 @@ class CentroidProposalGenerator(nn.Module):
             regression_weight: λ of the regression loss.
             suppression_radius: px within which the best of several points stays.
             keep_on_mask_only: drop points off the auxiliary mask.
+            foreground_thresh: which anchors see a nucleus, see `foreground_points`.
             centred_sampling: what is found somewhere does not depend on the image's size; not as
                 published, see `sample_at_points`.
 
@@ -172,6 +174,7 @@ class CentroidProposalGenerator(nn.Module):
         self.regression_weight = regression_weight
         self.suppression_radius = suppression_radius
         self.keep_on_mask_only = keep_on_mask_only
+        self.foreground_thresh = foreground_thresh
         self.centred_sampling = centred_sampling
         self.pad_cell = self.strides[-1] if centred_sampling else anchor_stride
 
@@ -189,6 +192,7 @@ class CentroidProposalGenerator(nn.Module):
             "regression_weight": node.REGRESSION_WEIGHT,
             "suppression_radius": node.SUPPRESSION_RADIUS,
             "keep_on_mask_only": node.KEEP_ON_MASK_ONLY,
+            "foreground_thresh": node.FOREGROUND_THRESH,
             "centred_sampling": choose(
                 {"published": False, "centred": True},
                 node.SAMPLING,
@@ -270,6 +274,15 @@ class CentroidProposalGenerator(nn.Module):
             levels=levels,
         )
 
+    def pyramids(self, images: Tensor) -> list[Tensor]:
+        """What stage 2's `SharedEncoder` reads of images (B, 3, H, W).
+
+        Returns:
+            The finest level of the auxiliary mask's pyramid, and the L of the points', (B, C, …).
+        """
+        maps = self.backbone(images)
+        return [*self.mask_neck(maps), *self.neck(maps)]
+
     def match(
         self, predictions: PointPredictions, gt_instances: list[Instances]
     ) -> list[tuple[Tensor, Tensor]]:
@@ -349,7 +362,13 @@ class CentroidProposalGenerator(nn.Module):
         """
         return [
             foreground_points(
-                points, logits, mask, cells, size, keep_on_mask_only=self.keep_on_mask_only
+                points,
+                logits,
+                mask,
+                cells,
+                size,
+                keep_on_mask_only=self.keep_on_mask_only,
+                foreground_thresh=self.foreground_thresh,
             )
             for points, logits, mask, cells, size in zip(
                 predictions.points,

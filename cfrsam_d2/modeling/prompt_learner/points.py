@@ -83,8 +83,12 @@ def foreground_points(
     image_size: tuple[int, int],
     *,
     keep_on_mask_only: bool,
+    foreground_thresh: float = 0.0,
 ) -> Instances:
     """The anchors of one image that see a nucleus, their points moved into the image.
+
+    As published, these are the ones that find a class likelier than background. With a threshold,
+    they are those whose classes' probabilities add up to it: also where several compete.
 
     Args:
         points: (A, 2) points (x, y) in px.
@@ -94,16 +98,23 @@ def foreground_points(
         image_size: height and width of the image without padding, in px.
         keep_on_mask_only: drop points in whose pixel, coordinates cut off, the mask logit is 0 or
             less.
+        foreground_thresh: that threshold; 0: as published.
 
     Returns:
         Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1,
-        `proposal_scores` (N,), the probability of the class, and `proposal_anchors` (N,), the
-        index of each one's anchor.
+        `proposal_scores` (N,), the probability of the class (with a threshold, of all classes), and
+        `proposal_anchors` (N,), the index of each one's anchor.
     """
-    scores, classes = logits.float().softmax(dim=-1).max(dim=-1)
+    probabilities = logits.float().softmax(dim=-1)
+    if foreground_thresh:
+        scores, classes = 1 - probabilities[:, -1], logits[:, :-1].argmax(dim=-1)
+        is_nucleus = scores >= foreground_thresh
+    else:
+        scores, classes = probabilities.max(dim=-1)
+        is_nucleus = classes != logits.shape[-1] - 1
     height, width = image_size
     points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
-    keep = (classes != logits.shape[-1] - 1) & (cells < cells.new_tensor([width, height])).all(1)
+    keep = is_nucleus & (cells < cells.new_tensor([width, height])).all(1)
     if keep_on_mask_only:
         x, y = points.long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0

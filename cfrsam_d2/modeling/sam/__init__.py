@@ -2,5 +2,6 @@
 
 from .encoder import SAMEncoder
 from .mala import MALA
+from .shared_encoder import SharedEncoder
 
-__all__ = ["MALA", "SAMEncoder"]
+__all__ = ["MALA", "SAMEncoder", "SharedEncoder"]

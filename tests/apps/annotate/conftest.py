@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from disc_predictor import CONFIG, tiny_weights, with_discs
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 
 from cfrsam_d2.predictor import NucleusPredictor
 

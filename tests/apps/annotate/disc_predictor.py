@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.modeling import build_model
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 from torch import nn
 
 from cfrsam_d2.engine import load_config
 from cfrsam_d2.predictor import NucleusPredictor
 
-CONFIG = Path(__file__).resolve().parents[3] / "configs" / "quickstart" / "cfrsam.yaml"
+CONFIG = Path(__file__).resolve().parents[3] / "configs" / "train_demo" / "cfrsam.yaml"
 RADIUS = 6  # px, of a disc
 
 

@@ -15,7 +15,7 @@ import pytest
 from browser import Tab, needs_chromium, visit
 from disc_predictor import CONFIG, image
 from PIL import Image
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 
 pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[annotate]'`")
 pytestmark = needs_chromium

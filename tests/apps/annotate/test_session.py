@@ -10,7 +10,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from disc_predictor import CONFIG, RADIUS, count_calls, image
-from tiny_quickstart import TINY
+from tiny_demo import TINY
 
 from cfrsam_d2.apps.annotate import AnnotationSession
 from cfrsam_d2.engine import load_config

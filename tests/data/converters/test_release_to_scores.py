@@ -40,7 +40,7 @@ def test_from_the_release_to_scores(dataset, shared, tmp_path, request):
     config = ROOT / "configs" / dataset / "prompt_learner.yaml"
     options = SMALL | {"OUTPUT_DIR": output}
     pairs = [str(each) for pair in options.items() for each in pair]
-    train_net.run(["--config-file", str(config), *pairs])
+    train_net.main(["--config-file", str(config), *pairs])
 
     scores = json.loads((output / "inference" / f"{dataset}_test" / "metrics.json").read_text())
     assert 0 <= scores["detection"]["F1"] <= 1

@@ -34,6 +34,14 @@ def test_sizes_end_at_the_frame():
         assert CropSizes(sides, frame_size, halo=4).sizes == sizes
 
 
+def test_training_never_takes_the_frame_where_there_are_sizes():
+    for sides, sizes in [([], [(96, 64)]), ([32, 48], [(32, 32), (48, 48)])]:
+        assert CropSizes(sides, (96, 64), halo=4, up_to_frame=False).sizes == sizes
+    sizes = CropSizes([32, 48], (96, 64), halo=4, up_to_frame=False)
+    given = boxes((0, 0, 24, 24), (0, 0, 40, 40), (0, 0, 41, 41), (0, 0, 64, 96))
+    assert sizes.smallest_fitting(given).tolist() == [0, 1, 1, 1]
+
+
 def test_a_nucleus_takes_the_first_size_that_holds_it_with_its_halo():
     sizes = CropSizes([32, 64], (128, 96), halo=6)
     assert sizes.smallest_fitting(

@@ -437,3 +437,13 @@ def test_boxes_train_and_predict(cfg: CfgNode):
         assert found.pred_masks.image_size == (64, 80)
         assert seen[-1]["points"] is None
         assert seen[-1]["boxes"].shape[1:] == (4,)
+
+
+def test_a_bar_over_windows_is_shown_if_wanted_and_there_are_several(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = tiny_cfrsam(sliding_window=SlidingWindow(64, 16, edge_tolerance=3, batch=1)).eval()
+    for shows_progress, side, shown in [(False, 96, False), (True, 64, False), (True, 96, True)]:
+        model.shows_progress = shows_progress
+        nuclei_of(model, {"image": random_image(side, side)})
+        assert ("windows" in capsys.readouterr().err) == shown

@@ -1,4 +1,4 @@
-"""What makes configs/quickstart/cfrsam.yaml a model that runs untrained in a test."""
+"""What makes configs/train_demo/cfrsam.yaml a model that runs untrained in a test."""
 
 TINY = [
     *("MODEL.DEVICE", "cpu"),
