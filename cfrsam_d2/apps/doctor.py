@@ -14,7 +14,7 @@ from tabulate import tabulate
 from .. import __file__ as package_file
 from .._version import __version__
 from ..predictor import NucleusPredictor
-from .download import CONVNEXT, WEIGHTS
+from .download import FILES
 
 PACKAGES = ("torch", "torchvision", "timm", "segment-anything", "numpy", "opencv-python-headless")
 EXTRAS = {
@@ -72,10 +72,8 @@ def describe_memory() -> str:
 
 def describe_weights(folder: Path) -> str:
     """Which of those that `cfrsam download` gets are in a folder."""
-    files = {name: weights.file for name, weights in WEIGHTS.items()}
-    files[CONVNEXT] = "convnext_small.fb_in1k.safetensors"
-    found = [name for name, file in files.items() if (folder / file).is_file()]
-    return f"{', '.join(found) or 'none'} in {folder}/ (cfrsam download gets {', '.join(files)})"
+    found = [name for name, file in FILES.items() if (folder / file).is_file()]
+    return f"{', '.join(found) or 'none'} in {folder}/ (cfrsam download gets {', '.join(FILES)})"
 
 
 def predict_once() -> tuple[bool, str]:

@@ -1,7 +1,6 @@
 """What `cfrsam download` does: pretrained weights, in pieces that an interruption does not lose."""
 
 import hashlib
-import logging
 import os
 import urllib.error
 import urllib.request
@@ -13,8 +12,6 @@ from tqdm import tqdm
 from ..config import choose
 from ..errors import UserError
 from ..files import make_folder, write_errors_named
-
-logger = logging.getLogger(__name__)
 
 
 class Weights(NamedTuple):
@@ -49,6 +46,8 @@ WEIGHTS = {
 }
 CONVNEXT = "convnext-s"
 CONVNEXT_REPOSITORY, CONVNEXT_FILE = "timm/convnext_small.fb_in1k", "model.safetensors"
+FILES = {name: weights.file for name, weights in WEIGHTS.items()}
+FILES[CONVNEXT] = "convnext_small.fb_in1k.safetensors"
 _BLOCK = 2**20
 
 
@@ -119,7 +118,7 @@ def _download_convnext(folder: Path) -> Path:
     """From its hub, whose library resumes by itself."""
     from huggingface_hub import hf_hub_download  # takes a second
 
-    path = folder / "convnext_small.fb_in1k.safetensors"
+    path = folder / FILES[CONVNEXT]
     if path.is_file():
         return path
     try:

@@ -5,12 +5,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint.files import averaged_weights, write_checkpoint
+from ..checkpoint.files import averaged_weights, read_checkpoint, write_checkpoint
 from ..checkpoint.half_precision import write_half_precision
 from ..data.builtin import dataset_root
 from ..errors import UserError
+from .steps import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = "datasets/pannuke_classes.yaml"
 OUTPUT = Path("output/small")
 # What safetensors keep beside the weights.
@@ -69,8 +69,8 @@ def final(name: str) -> Path:
 
 def join_stages(whole: str, learner: str, name: str) -> None:
     """Write the whole of one training with the stage 1 of another, which is what it starts from."""
-    weights = averaged_weights(str(final(whole)))
-    stage1 = averaged_weights(str(final(learner)))
+    weights = averaged_weights(read_checkpoint(str(final(whole))))
+    stage1 = averaged_weights(read_checkpoint(str(final(learner))))
     write_checkpoint(str(ROOT / OUTPUT / f"{name}.pth"), {"model": {**weights, **stage1}})
 
 

@@ -109,10 +109,10 @@ def load_weights(module: nn.Module, path: str, *, prefix: str = "") -> None:
         UserError: the file is missing, is no checkpoint, or is of another architecture; or the
             module lacks what the file leaves out.
     """
-    weights = averaged_weights(path)
+    checkpoint = read_checkpoint(path)
+    weights = averaged_weights(checkpoint)
     own = {key.removeprefix(prefix): weights[key] for key in weights if key.startswith(prefix)}
-    left_out = {} if prefix else read_checkpoint(path).get("left_out", {})
-    _load_strictly(module, own, path, left_out)
+    _load_strictly(module, own, path, {} if prefix else checkpoint.get("left_out", {}))
 
 
 def without(weights: Mapping[str, Any], prefixes: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,13 +49,8 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     return loaded
 
 
-def averaged_weights(path: str) -> dict[str, Tensor]:
-    """Those weights of a checkpoint that were evaluated: the averages, where it holds them.
-
-    Raises:
-        UserError: see `read_checkpoint`.
-    """
-    checkpoint = read_checkpoint(path)
+def averaged_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """Those weights of a read checkpoint that were evaluated: the averages, where it holds them."""
     return {**checkpoint["model"], **checkpoint.get("ema", {})}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import write_bytes
-from .files import averaged_weights
+from .files import averaged_weights, read_checkpoint
 
 
 def write_half_precision(checkpoint: Path, path: Path, metadata: Mapping[str, str]) -> None:
@@ -25,7 +25,7 @@ def write_half_precision(checkpoint: Path, path: Path, metadata: Mapping[str, st
     Raises:
         UserError: a file cannot be read or written, or a weight is too large for float16.
     """
-    weights = averaged_weights(str(checkpoint))
+    weights = averaged_weights(read_checkpoint(str(checkpoint)))
     halves = {name: _half(each) for name, each in weights.items()}
     for name, each in halves.items():
         if not each.isfinite().all():

@@ -28,8 +28,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_parser()
-    args = parser.parse_args(arguments)
+    args = command_parser().parse_args(arguments)
     from ..apps import analyze_model  # takes seconds
 
     if args.all:

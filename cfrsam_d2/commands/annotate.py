@@ -32,8 +32,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_parser()
-    args, overrides = parse_with_keys(parser, arguments)
+    args, overrides = parse_with_keys(command_parser(), arguments)
     if args.port is not None and not 0 < args.port < 2**16:
         raise UserError(f"--port is {args.port}: give 1 to 65535, or leave it out")
     from ..apps.annotate.command import annotate  # takes seconds

@@ -30,8 +30,8 @@ def command_parser() -> argparse.ArgumentParser:
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_parser()
-    args = parser.parse_intermixed_args(arguments)  # IN and OUT come before the options
+    # IN and OUT come before the options.
+    args = command_parser().parse_intermixed_args(arguments)
     from ..apps.convert_checkpoint import convert  # takes seconds
 
     convert(args.input, args.output, args.config_file, args.opts, args.prompt_learner)

@@ -40,7 +40,7 @@ def command_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the first word names."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] and words[0] in COMMANDS and "_ARGCOMPLETE" not in os.environ:
+    if words and words[0] in COMMANDS and "_ARGCOMPLETE" not in os.environ:
         sys.argv[0] = f"cfrsam {words[0]}"  # what its usage and errors call it
         _module(words[0]).main(words[1:])
         return

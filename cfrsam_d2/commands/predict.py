@@ -43,7 +43,7 @@ def command_parser() -> argparse.ArgumentParser:
         "--min-score", type=float, default=0.0, metavar="S", help="leave out nuclei below, 0 to 1"
     )
     parser.add_argument(
-        *("--min-area",), type=float, default=0.0, metavar="PX", help="leave out nuclei below, px²"
+        "--min-area", type=float, default=0.0, metavar="PX", help="leave out nuclei below, px²"
     )
     parser.add_argument(
         "--largest-part", action="store_true", help="of a mask in pieces keep only the largest"
@@ -54,8 +54,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_parser()
-    args, overrides = parse_with_keys(parser, arguments)
+    args, overrides = parse_with_keys(command_parser(), arguments)
     inputs, after_inputs = split_inputs(args.inputs)
     formats, after_formats = split_formats(args.formats)
     check_formats(formats)

@@ -28,8 +28,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 @exits_on_user_error
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = command_parser()
-    args = parser.parse_args(arguments)
+    args = command_parser().parse_args(arguments)
     if args.images < 1:
         raise UserError(f"--images is {args.images}: ask for 1 image or more")
     from ..apps.report import build_page, read_comparison  # takes seconds

@@ -21,9 +21,10 @@ from ..data.mapper import NucleusMapper
 from ..errors import UserError
 from ..evaluation import NucleusEvaluator
 from ..modeling.prompt_learner.backbone import NUM_LEVELS, is_convnext
+from ..modeling.sam.shared_encoder import STRIDES
 from .optimizer import OPTIMIZERS
 
-SHARED_LEVELS = 3  # levels of points that `SharedEncoder` reads
+SHARED_LEVELS = len(STRIDES) - 1  # `SharedEncoder` reads these, and one of the mask
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
 
 Rule = tuple[Callable[[Any], bool], str]  # what a value has to be, and what to do where it is not

@@ -7,7 +7,7 @@ import torch
 
 from cfrsam_d2.apps import train_small as recipe
 from cfrsam_d2.apps.train_small import Sources, final, join_stages, train_small
-from cfrsam_d2.checkpoint.files import averaged_weights
+from cfrsam_d2.checkpoint.files import averaged_weights, read_checkpoint
 from cfrsam_d2.errors import UserError
 
 SOURCES = Sources(Path("p"), Path("d"), Path("m"), Path("c"))
@@ -70,7 +70,7 @@ def test_the_whole_of_one_training_gets_the_averaged_stage_1_of_another(
     learner = {"model": {first: torch.zeros(1)}, "ema": {first: torch.full((1,), 7.0)}}
     torch.save(learner, final("learner"))
     join_stages("whole", "learner", "start")
-    joined = averaged_weights(str(tmp_path / "output/small/start.pth"))
+    joined = averaged_weights(read_checkpoint(str(tmp_path / "output/small/start.pth")))
     assert {name: each.item() for name, each in joined.items()} == {first: 7.0, second: 1.0}
 
 

@@ -23,7 +23,7 @@ from .holdout import hold_out
 RELEASE_SPLITS = ("train", "val", "test")
 RELEASE_CLASSES = ("nucleus",)
 RELEASE_TISSUES = (DEFAULT_TISSUE,)  # the files do not tell
-_MAGNIFICATION = 40
+MAGNIFICATION = 40
 _DEPTH = 4  # of folders below the source that are looked at
 
 Pair = tuple[Path, Path]  # the files of an image and of its label
@@ -95,6 +95,7 @@ def write_release(
     read_masks: Callable[[Path, int, int], Iterable[BoxMask]],
     changes: Counter[str],
     classes: Sequence[str] = (),
+    magnification_of: Callable[[list[BoxMask]], float] = lambda masks: MAGNIFICATION,
 ) -> str:
     """Write the images and the JSON of every split; what was there before is replaced at the end.
 
@@ -105,6 +106,7 @@ def write_release(
             mask per nucleus.
         changes: what is repaired or left out, with counts; filled while labels are read.
         classes: among which the nuclei are of unknown class; none: all are `RELEASE_CLASSES`.
+        magnification_of: called with the masks of an image.
 
     Returns:
         What was written, and what was repaired or left out and why, as text.
@@ -118,12 +120,13 @@ def write_release(
             writer = NucleusJsonWriter(folder / split, classes or RELEASE_CLASSES)
             for image_file, label_file in tqdm(pairs, desc=split, unit="image", disable=None):
                 image = read_rgb(str(image_file))
+                masks = [*read_masks(label_file, *image.shape[:2])]
                 writer.add(
                     f"{image_file.stem}.png",
                     image,
-                    ((mask, category) for mask in read_masks(label_file, *image.shape[:2])),
+                    ((mask, category) for mask in masks),
                     tissue=DEFAULT_TISSUE,
-                    magnification=_MAGNIFICATION,
+                    magnification=magnification_of(masks),
                 )
             writer.write()
             summaries.append(f"{output / split}\n{writer.summary()}\n")
