@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import train_net
-from cfrsam_d2.apps import cross_validate
+from cfrsam_d2.apps import cross_validate, stage
 from cfrsam_d2.data.builtin import dataset_root, register_builtin_datasets
 from cfrsam_d2.data.converters.dataset_writer import NucleusJsonWriter
 from cfrsam_d2.data.converters.pannuke_layout import PANNUKE_CLASSES, PANNUKE_TISSUES
@@ -69,7 +69,7 @@ class StubbedTrainings:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
         self.fails_at = ""
-        monkeypatch.setattr(cross_validate.subprocess, "run", self)
+        monkeypatch.setattr(stage.subprocess, "run", self)
 
     def __call__(self, command: list[str]) -> SimpleNamespace:
         assert "--resume" in command
@@ -77,9 +77,9 @@ class StubbedTrainings:
         name = "/".join(folder.parts[-2:])
         config = command[command.index("--config-file") + 1]
         place = name.removeprefix("123/") if name.startswith("123/") else f"pannuke/{name}"
-        assert Path(config) == cross_validate.ROOT / "configs" / f"{place}.yaml"
+        assert Path(config) == stage.ROOT / "configs" / f"{place}.yaml"
         self.calls.append(name)
-        cfg = cross_validate.load_config(config, command[command.index(TINY[0]) :])
+        cfg = stage.load_config(config, command[command.index(TINY[0]) :])
         (dataset,) = cfg.DATASETS.TEST
         scores = folder / "inference" / dataset
         scores.mkdir(parents=True, exist_ok=True)
@@ -118,15 +118,15 @@ def test_a_split_for_real(
     """Trained in this process, which takes no seconds to start."""
 
     def train(command: list[str]) -> SimpleNamespace:
-        assert command[:2] == [sys.executable, str(cross_validate.ROOT / "train_net.py")]
+        assert command[:2] == [sys.executable, str(stage.ROOT / "train_net.py")]
         train_net.main(command[2:])
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(cross_validate, "subprocess", SimpleNamespace(run=train))
+    monkeypatch.setattr(stage, "subprocess", SimpleNamespace(run=train))
     monkeypatch.setattr(cross_validate, "SPLITS", {"321": "pannuke/321"})
     run(tmp_path)
-    for stage in ("prompt_learner", "cfrsam_b"):
-        assert (tmp_path / "321" / stage / "model_best.pth").is_file()
+    for name in ("prompt_learner", "cfrsam_b"):
+        assert (tmp_path / "321" / name / "model_best.pth").is_file()
     scores = json.loads(
         (tmp_path / "321/cfrsam_b/inference/pannuke_fold1/metrics.json").read_text()
     )
@@ -199,12 +199,12 @@ def test_without_its_end_a_training_is_not_done(
 def test_a_training_that_stopped_early_is_done(root: Path, tmp_path: Path) -> None:
     """Without learning, its scores stay what they are."""
     stop = ["TEST.EVAL_PERIOD", "1", "TEST.EARLY_STOPPING_PATIENCE", "1", "SOLVER.BASE_LR", "1e-12"]
-    config = cross_validate.ROOT / "configs" / "prompt_learner.yaml"
-    stage = cross_validate.Stage(config, [*TINY, *stop, "OUTPUT_DIR", str(tmp_path)])
-    trainer = NucleusTrainer(stage.cfg)
+    config = stage.ROOT / "configs" / "prompt_learner.yaml"
+    training = stage.Stage(config, [*TINY, *stop, "OUTPUT_DIR", str(tmp_path)])
+    trainer = NucleusTrainer(training.cfg)
     trainer.train()
-    assert trainer.iter + 1 == 2 < stage.cfg.SOLVER.MAX_ITER
-    assert stage.is_done()
+    assert trainer.iter + 1 == 2 < training.cfg.SOLVER.MAX_ITER
+    assert training.is_done()
 
 
 def test_scores_of_earlier_weights_do_not_count(trainings: StubbedTrainings, tmp_path: Path):

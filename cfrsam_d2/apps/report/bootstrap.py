@@ -101,6 +101,24 @@ def pooled_f1(confusions: np.ndarray, unknown: np.ndarray | None = None) -> Stat
     return lambda weights: _ratio(weights @ (2 * tp), weights @ (2 * tp + unpaired))
 
 
+def mean_class_f1(confusions: np.ndarray) -> Statistic:
+    """The mean F1 of classification (`class_scores`) over the classes that nuclei of B images have.
+
+    Args:
+        confusions: (B, K+1, K+1), see `PairCounts`.
+    """
+    tp = np.diagonal(confusions, axis1=1, axis2=2)[:, :-1]  # (B, K)
+    missed, found = confusions[:, :-1, -1], confusions[:, -1, :-1]
+    wrong = confusions[:, :-1, :-1].sum(axis=1) + confusions[:, :-1, :-1].sum(axis=2) - 2 * tp
+    present = confusions[:, :-1].sum(axis=(0, 2)) > 0
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        f1 = _ratio(weights @ (2 * tp), weights @ (2 * tp + 2 * wrong + missed + found))[:, present]
+        return _ratio(np.nansum(f1, axis=1), np.isfinite(f1).sum(axis=1))
+
+    return mean
+
+
 def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
     """Their ratios; NaN where nothing was counted."""
     undefined = np.full(numerators.shape, np.nan)

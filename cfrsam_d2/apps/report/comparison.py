@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...evaluation.detection import detection_scores
+from . import bootstrap
 from .error_analysis import ErrorAnalysis, Outlines, analyze_errors
 from .run import Dataset, Run, read_runs
 
@@ -75,3 +76,26 @@ def read_comparison(folders: Sequence[Path], dataset_name: str | None = None) ->
         for run in runs
     ]
     return Comparison(dataset, runs, analyses)
+
+
+def statistics(
+    run: Run, analysis: ErrorAnalysis, tissues: Sequence[str]
+) -> dict[str, bootstrap.Statistic]:
+    """Statistics to compare runs by: scores of metrics.json as functions of the images' weights."""
+    detection = {
+        "F1 of detection": bootstrap.pooled_f1(analysis.confusions, analysis.unknown),
+        "mean F1 of classes": bootstrap.mean_class_f1(analysis.confusions),
+    }
+    if not run.has_masks:
+        return detection
+    scores = run.image_scores
+    statistics = {}
+    for name in ("bPQ", "mPQ"):
+        statistics[name] = bootstrap.mean_over_tissues(scores[name], tissues)
+        statistics[f"{name}, mean over images"] = bootstrap.mean_over_images(scores[name])
+    for name in ("DQ", "SQ", "AJI", "AJI+"):
+        statistics[name] = bootstrap.mean_over_images(scores[name])
+    for name, values in scores.items():
+        if name.startswith("PQ_"):
+            statistics[f"PQ of {name.removeprefix('PQ_')}"] = bootstrap.mean_over_images(values)
+    return statistics | detection

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ...evaluation.paper_scores import paper_metrics
 from . import bootstrap, tables
-from .comparison import Comparison
-from .error_analysis import ErrorAnalysis
-from .run import Run
+from .comparison import Comparison, statistics
 
 
 def scores(comparison: Comparison) -> str:
@@ -47,14 +45,14 @@ def differences(comparison: Comparison) -> str:
         return ""
     weights = bootstrap.resamples(len(comparison.dataset.images))
     tissues = [image.get("tissue", "unknown") for image in comparison.dataset.images]
-    statistics = _statistics(*first, tissues)
+    of_first = statistics(*first, tissues)
     content = ""
     for run, analysis in others:
-        of_run = _statistics(run, analysis, tissues)
+        of_other = statistics(run, analysis, tissues)
         compared = {
-            name: bootstrap.compare(statistics[name], of_run[name], weights)
-            for name in statistics
-            if name in of_run
+            name: bootstrap.compare(of_first[name], of_other[name], weights)
+            for name in of_first
+            if name in of_other
         }
         content += tables.difference_table(
             f"{run.name} against {first[0].name}", first[0].name, run.name, compared
@@ -111,23 +109,3 @@ def _score_table(caption: str, corner: str, columns: Sequence[tables.Column]) ->
     ours = [column for column in columns if not column.is_paper]
     rows = list(dict.fromkeys(name for column in ours for name in column.values))
     return tables.score_table(caption, corner, rows, columns) if rows else ""
-
-
-def _statistics(
-    run: Run, analysis: ErrorAnalysis, tissues: Sequence[str]
-) -> dict[str, bootstrap.Statistic]:
-    """Statistics to compare runs by: scores of metrics.json as functions of the images' weights."""
-    detection = {"F1 of detection": bootstrap.pooled_f1(analysis.confusions, analysis.unknown)}
-    if not run.has_masks:
-        return detection
-    scores = run.image_scores
-    statistics = {}
-    for name in ("bPQ", "mPQ"):
-        statistics[name] = bootstrap.mean_over_tissues(scores[name], tissues)
-        statistics[f"{name}, mean over images"] = bootstrap.mean_over_images(scores[name])
-    for name in ("DQ", "SQ", "AJI", "AJI+"):
-        statistics[name] = bootstrap.mean_over_images(scores[name])
-    for name, values in scores.items():
-        if name.startswith("PQ_"):
-            statistics[f"PQ of {name.removeprefix('PQ_')}"] = bootstrap.mean_over_images(values)
-    return statistics | detection
