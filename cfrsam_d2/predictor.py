@@ -3,6 +3,7 @@
 N nuclei, H×W px.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 
@@ -27,6 +28,10 @@ from .data.pixels import rgb_from_array
 from .engine import build_trained_model, load_config
 from .errors import UserError
 from .model_zoo import small_model
+
+logger = logging.getLogger(__name__)
+
+FAR = 2  # times the model's magnification, or less than its half: what it was not trained on
 
 
 class NucleusPredictor:
@@ -73,6 +78,7 @@ class NucleusPredictor:
         self.model = build_trained_model(cfg)
         self.predicts_masks = hasattr(self.model, "mask_head")
         self._file_magnifications = FileMagnifications()
+        self._said_far = False
 
     @torch.no_grad()
     def __call__(
@@ -104,6 +110,7 @@ class NucleusPredictor:
         if magnification is not None:
             self.check_magnification(magnification)
             wanted = self.cfg.INPUT.MAGNIFICATION
+            self._say_if_far(magnification, wanted)
             rgb = resize_image(rgb, rescaled_size((height, width), magnification, wanted))
         tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         (output,) = self.model([{"image": tensor, "height": height, "width": width}])
@@ -133,6 +140,17 @@ class NucleusPredictor:
             os.fspath(path),
             wanted or DEFAULT_MAGNIFICATION,
             f"it is taken as it is: {remedy}, unless the model was trained on such images",
+        )
+
+    def _say_if_far(self, magnification: float, wanted: float) -> None:
+        """Say once in the log that an image is of much more or less than the model was made for."""
+        if self._said_far or max(magnification, wanted) / min(magnification, wanted) <= FAR:
+            return
+        self._said_far = True
+        logger.warning(
+            "an image of %g× is far from the model's %g×: it is rescaled, but what is not in its "
+            "pixels, the model cannot see; expect missed nuclei and rough outlines (said once)",
+            *(magnification, wanted),
         )
 
     def check_magnification(self, magnification: float) -> None:

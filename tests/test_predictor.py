@@ -96,6 +96,21 @@ def test_images_of_another_magnification(weights: Callable[[str], Path], stage: 
     assert torch.equal(half.scores, small.scores)
 
 
+def test_a_magnification_far_from_the_model_is_said_once(
+    weights: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    overrides = [*TINY, "INPUT.MAGNIFICATION", "40"]
+    config = CONFIGS / "prompt_learner.yaml"
+    predictor = NucleusPredictor(config, weights("prompt_learner"), overrides)
+    for magnification in (40, 20, 80):
+        predictor(RGB, magnification)
+    assert not caplog.records
+    for magnification in (10, 10):
+        predictor(RGB, magnification)
+    (record,) = caplog.records
+    assert "an image of 10× is far from the model's 40×" in record.getMessage()
+
+
 def test_a_magnification_that_does_not_help_is_refused(segmenter: NucleusPredictor) -> None:
     with pytest.raises(UserError, match=r"magnification is 20, but INPUT.MAGNIFICATION, the model"):
         segmenter(RGB, magnification=20)

@@ -14,6 +14,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from argcomplete.completers import ChoicesCompleter
 
 from ..command_line import build_parser, parse_with_keys, split_inputs
 from ..errors import UserError, exits_on_user_error
@@ -33,7 +36,14 @@ def command_parser() -> argparse.ArgumentParser:
         default=Path("predictions"),
         help="folder of the results (default: %(default)s)",
     )
-    parser.add_argument("--formats", nargs="+", default=["geojson", "csv"], help="of the results")
+    formats: Any = parser.add_argument(  # not `choices`, which would refuse KEY VALUE behind them
+        "--formats",
+        nargs="+",
+        default=["geojson", "csv"],
+        metavar="FORMAT",
+        help=f"of the results, some of {', '.join(FORMATS)} (default: geojson csv)",
+    )
+    formats.completer = ChoicesCompleter(FORMATS)
     parser.add_argument(
         "--magnification",
         type=float,
