@@ -107,14 +107,24 @@ class NucleusPredictor:
         if isinstance(image, str | os.PathLike):
             magnification = self.file_magnification(image, magnification)
         height, width = rgb.shape[:2]
-        if magnification is not None:
-            self.check_magnification(magnification)
-            wanted = self.cfg.INPUT.MAGNIFICATION
-            self._say_if_far(magnification, wanted)
-            rgb = resize_image(rgb, rescaled_size((height, width), magnification, wanted))
+        rgb = self.as_seen(rgb, magnification)
         tensor = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         (output,) = self.model([{"image": tensor, "height": height, "width": width}])
         return output["instances"].to("cpu")
+
+    def as_seen(self, rgb: np.ndarray, magnification: float | None) -> np.ndarray:
+        """An image, (H, W, 3), at the magnification at which the model works; None: as it is.
+
+        Raises:
+            UserError: see `check_magnification`.
+        """
+        if magnification is None:
+            return rgb
+        self.check_magnification(magnification)
+        wanted = self.cfg.INPUT.MAGNIFICATION
+        self._say_if_far(magnification, wanted)
+        size = (rgb.shape[0], rgb.shape[1])
+        return resize_image(rgb, rescaled_size(size, magnification, wanted))
 
     def file_magnification(
         self, path: str | os.PathLike, given: float | None = None
@@ -126,21 +136,16 @@ class NucleusPredictor:
         Returns:
             None where nothing is stated, or INPUT.MAGNIFICATION is 0: images are taken as they are.
         """
+        path = os.fspath(path)
         if given is None and not self.cfg.INPUT.MAGNIFICATION:
-            self.take_as_it_is(path)
+            instead = (
+                "it is taken as it is: set INPUT.MAGNIFICATION, unless the model was trained on "
+                "such images"
+            )
+            self._file_magnifications.choose(path, DEFAULT_MAGNIFICATION, instead)
             return None
         instead = f"{given} was given as the magnification, which counts"
-        return self._file_magnifications.choose(os.fspath(path), given, instead)
-
-    def take_as_it_is(self, path: str | os.PathLike) -> None:
-        """Say once in the log that a file which is not rescaled is not of the model's kind."""
-        wanted = self.cfg.INPUT.MAGNIFICATION
-        remedy = f"rescale it to {wanted}×" if wanted else "set INPUT.MAGNIFICATION"
-        self._file_magnifications.choose(
-            os.fspath(path),
-            wanted or DEFAULT_MAGNIFICATION,
-            f"it is taken as it is: {remedy}, unless the model was trained on such images",
-        )
+        return self._file_magnifications.choose(path, given, instead)
 
     def _say_if_far(self, magnification: float, wanted: float) -> None:
         """Say once in the log that an image is of much more or less than the model was made for."""

@@ -133,14 +133,36 @@ class Tab:
             assert time.monotonic() < end, (script, self.errors)
             time.sleep(0.05)
 
-    def press(self, key: str) -> None:
+    def press(self, key: str, *, control: bool = False) -> None:
+        modifiers = {"modifiers": 2} if control else {}
         for kind in ("keyDown", "keyUp"):
-            self._send("Input.dispatchKeyEvent", type=kind, key=key, **_KEYS[key])
+            event = {"type": kind, "key": key, **_KEYS.get(key, {}), **modifiers}
+            self._send("Input.dispatchKeyEvent", **event)
 
     def click(self, x: float, y: float) -> None:
         """With the left button, at a place in px of the window."""
         for kind in ("mousePressed", "mouseReleased"):
             self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def point(self, x: float, y: float) -> None:
+        """Move the pointer to a place in px of the window."""
+        self._send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the left button, from place to place."""
+        button = {"button": "left", "clickCount": 1}
+        for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+            self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+
+    def wheel(self, x: float, y: float, delta: float) -> None:
+        """Turn the wheel at a place; below 0 away from the user."""
+        place = {"x": x, "y": y, "deltaX": 0, "deltaY": delta}
+        self._send("Input.dispatchMouseEvent", type="mouseWheel", **place)
+
+    def resize(self, width: int, height: int) -> None:
+        """To a size in px, also one that is narrower than a window can be."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._send("Emulation.setDeviceMetricsOverride", **size)
 
     def screenshot(self) -> bytes:
         """A PNG of what is seen."""

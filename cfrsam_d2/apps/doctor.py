@@ -21,7 +21,7 @@ EXTRAS = {
     "slides": "openslide-python",
     "spatial": "spatialdata",
     "remote": "fsspec",
-    "annotate": "gradio",
+    "annotate": "uvicorn",
     "fleet": "ray",
 }
 

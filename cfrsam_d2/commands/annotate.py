@@ -1,4 +1,4 @@
-"""Show the nuclei of one image in a browser, add and remove them by clicks, and export.
+"""Show the nuclei of one image in a browser, correct them by clicks, and export or train on them.
 
     cfrsam annotate IMAGE [--config-file configs/cfrsam_b.yaml] [--output DIR] [--port N]
         [--no-browser] [KEY VALUE …]
@@ -25,7 +25,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, default=Path("output/annotated"), help="folder of exported files"
     )
-    parser.add_argument("--port", type=int, help="default: a free one from 7860 on")
+    parser.add_argument("--port", type=int, help="default: a free one")
     parser.add_argument("--no-browser", action="store_true", help="print the address alone")
     return parser
 

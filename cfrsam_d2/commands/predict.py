@@ -43,7 +43,7 @@ def command_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help=f"of the results, some of {', '.join(FORMATS)} (default: geojson csv)",
     )
-    formats.completer = ChoicesCompleter(FORMATS)
+    formats.completer = ChoicesCompleter(dict.fromkeys(FORMATS, ""))
     parser.add_argument(
         "--magnification",
         type=float,

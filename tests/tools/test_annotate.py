@@ -27,7 +27,7 @@ def test_bad_input_is_one_sentence(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("gradio")
+    pytest.importorskip("uvicorn")
     cv2.imwrite(str(tmp_path / "tile.png"), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(SystemExit) as stop:
         annotate.main([str(tmp_path / "tile.png"), "--config-file", CONFIG, *arguments])
@@ -50,7 +50,7 @@ def test_the_image_is_one_and_is_not_overwritten(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("gradio")
+    pytest.importorskip("uvicorn")
     (tmp_path / "in").mkdir()
     for name in ("tile.tiff", "other.png"):
         cv2.imwrite(str(tmp_path / "in" / name), np.zeros((64, 64, 3), np.uint8))
@@ -62,13 +62,13 @@ def test_the_image_is_one_and_is_not_overwritten(
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_without_gradio_it_says_how_to_get_it(
+def test_without_a_server_it_says_how_to_get_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "cfrsam_d2.apps.annotate.page", raising=False)
     with pytest.raises(SystemExit):
         annotate.main(["tile.png", "--config-file", CONFIG])
-    assert "error: Gradio is not installed: run `pip install 'cfrsam_d2[annotate]'`" in (
+    assert "error: uvicorn is not installed: run `pip install 'cfrsam_d2[annotate]'`" in (
         capsys.readouterr().err
     )

@@ -30,15 +30,15 @@ def annotate(
         opens_browser: or prints the address alone.
 
     Raises:
-        UserError: Gradio is not installed, or the image or the model cannot be used.
+        UserError: what serves pages is not installed, or the image or the model cannot be used.
     """
     try:
         from .page import AnnotationPage
     except ModuleNotFoundError as error:
-        if error.name != "gradio":
+        if error.name not in ("starlette", "uvicorn"):
             raise
         raise UserError(
-            "Gradio is not installed: run `pip install 'cfrsam_d2[annotate]'`, in a clone "
+            f"{error.name} is not installed: run `pip install 'cfrsam_d2[annotate]'`, in a clone "
             "`pip install -e '.[annotate]'`"
         ) from None
     images = find_images([image], output)  # the output must not overwrite the image

@@ -1,35 +1,39 @@
-"""The page of an `AnnotationSession`, made with Gradio, for browsers of this machine alone."""
+"""The page of an `AnnotationSession`: files for the browser, and the steps that it asks for."""
 
-import os
-from collections import Counter
-from html import escape
+import asyncio
+import json
+import socket
+import tempfile
+import webbrowser
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-# Gradio asks its makers for a newer version, and counts its users: this page needs no network.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-import gradio as gr
-import numpy as np
-from gradio.route_utils import delete_files_created_by_app
-from gradio.themes import Default
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
+from ...data.converters.dataset_writer import JSON_NAME, NucleusJsonWriter
 from ...errors import UserError
 from ...export import ExportFolder
-from ...visualization.drawing import draw_instances, upscaling_factor
+from ...export.outlines import mask_polygons
+from ...files import png_bytes
+from ...structures.masks import BoxMask
 from .loopback import LoopbackOnly
 from .session import AnnotationSession
 
 FORMATS = ("geojson", "csv", "tiff", "overlay")
-AS_NEAREST = "as the nearest nucleus"
-# Gradio keeps a file of every picture that it has shown: how often it looks for old ones, and their
-# age. All go when it ends.
-CACHE_SECONDS = (60, 600)
-_FONT = ("system-ui", "sans-serif")
+STATIC = Path(__file__).parent / "static"
+DATASET = "dataset"  # the folder that training reads, in the output folder
 
 
 class AnnotationPage:
-    """The picture of the nuclei, and the buttons beside it."""
+    """Answers what `static/page.js` asks for."""
 
     def __init__(self, session: AnnotationSession, output: Path) -> None:
         """
@@ -39,54 +43,28 @@ class AnnotationPage:
         """
         self.session = session
         self.output = output
-        self.scale = upscaling_factor(*session.image.shape[:2])
+        # The page and other tabs of it change the same nuclei: one step after the other.
+        self._turn = asyncio.Lock()
+        self._steps: dict[str, Callable[[dict[str, Any]], str]] = {
+            "show": lambda _: "",
+            "click": self._click,
+            "undo": lambda _: session.undo(),
+            "redo": lambda _: session.redo(),
+            "reset": lambda _: session.reset(),
+            "export": lambda _: self._export(),
+            "read": self._read,
+            "save": lambda _: self._save(),
+        }
 
-    def build(self) -> gr.Blocks:
-        """The page, not launched."""
-        session = self.session
-        with gr.Blocks(
-            title=f"Nuclei of {session.file_name}",
-            analytics_enabled=False,
-            delete_cache=CACHE_SECONDS,
-        ) as page:
-            gr.Markdown(
-                f"## {session.file_name}\n"
-                "Click on a nucleus to remove it, anywhere else to add one."
-            )
-            with gr.Row():
-                with gr.Column(scale=3):
-                    picture = gr.Image(
-                        show_label=False,
-                        interactive=False,
-                        buttons=["fullscreen"],
-                        format="png",
-                        elem_id="picture",
-                    )
-                with gr.Column(scale=1, min_width=240):
-                    category = gr.Radio(
-                        [AS_NEAREST, *session.classes],
-                        value=AS_NEAREST,
-                        label="Class of a nucleus that is added",
-                    )
-                    outlined = gr.Checkbox(True, label="Show the nuclei", elem_id="outlined")
-                    legend = gr.HTML()
-                    status = gr.Markdown(elem_id="status")
-                    reset = gr.Button("Reset")
-                    export = gr.Button("Export", variant="primary")
-            shown = [picture, legend, status]
-            # One after the other, as they change the same nuclei; and no click is lost, not even
-            # to a sign of progress over the picture.
-            queue = {
-                "concurrency_id": "session",
-                "trigger_mode": "multiple",
-                "show_progress_on": status,
-            }
-            page.load(self.show, outlined, shown, **queue)
-            picture.select(self.click, [category, outlined], shown, **queue)
-            outlined.change(self.show, outlined, shown, **queue)
-            reset.click(self.reset, outlined, shown, **queue)
-            export.click(self.export, None, status, **queue)
-        return page
+    def app(self) -> Starlette:
+        """The page for a server; it answers this machine alone."""
+        routes = [
+            Route("/about", self._about),
+            Route("/image.png", self._image),
+            Route("/steps/{name}", self._step, methods=["POST"]),
+            Mount("/", StaticFiles(directory=STATIC, html=True)),
+        ]
+        return Starlette(routes=routes, middleware=[Middleware(LoopbackOnly)])
 
     def launch(self, port: int | None, *, open_browser: bool) -> None:
         """Serve the page on 127.0.0.1 until the process is interrupted.
@@ -98,102 +76,125 @@ class AnnotationPage:
         Raises:
             UserError: the port is taken.
         """
-        page = self.build()
-        address = serve(page, port, open_browser=open_browser)
-        print(f"The page is at {address} until this is interrupted (Ctrl+C)", flush=True)
-        page.block_thread()
-        # Gradio does so as well, if its server has ended within 5 s of the interruption.
-        delete_files_created_by_app(page, age=None)
+        with listening(port) as listener:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            print(f"The page is at {address} until this is interrupted (Ctrl+C)", flush=True)
+            if open_browser:
+                webbrowser.open(address)
+            config = uvicorn.Config(self.app(), log_level="warning", timeout_graceful_shutdown=2)
+            try:
+                uvicorn.Server(config).run(sockets=[listener])
+            except KeyboardInterrupt:
+                return
 
-    def click(
-        self, category: str, outlined: bool, event: gr.SelectData
-    ) -> tuple[np.ndarray, str, str]:
-        """A click on the picture; `event.index` is x, y in its px from its upper left corner.
-
-        Gradio rounds them to the nearest edge of a pixel; the corner is at −0.5 px of the image.
-        """
-        x, y = (place / self.scale - 0.5 for place in event.index)
-        height, width = self.session.image.shape[:2]
-        x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
-        classes = self.session.classes
-        done = self.session.toggle(x, y, classes.index(category) if category in classes else None)
-        return self.show(outlined, done)
-
-    def reset(self, outlined: bool) -> tuple[np.ndarray, str, str]:
-        self.session.reset()
-        return self.show(outlined, "Back to what the model finds.")
-
-    def show(self, outlined: bool, done: str = "") -> tuple[np.ndarray, str, str]:
-        """The picture, the legend, and what was done."""
-        return self.draw() if outlined else self._plain(), self.legend(), done
-
-    def draw(self) -> np.ndarray:
-        """Outlines and prompts by class on the enlarged image, (s·H, s·W, 3) uint8."""
-        session, nuclei = self.session, self.session.nuclei
-        return draw_instances(
-            session.image,
-            nuclei.pred_masks,
-            nuclei.pred_classes.tolist(),
-            nuclei.pred_points.numpy(),
-            session.colors,
-            self.scale,
-        )
-
-    def _plain(self) -> np.ndarray:
-        return draw_instances(self.session.image, None, [], None, self.session.colors, self.scale)
-
-    def legend(self) -> str:
-        """Classes with their colours and how many nuclei they have, as HTML."""
-        counts = Counter(self.session.nuclei.pred_classes.tolist())
-        items = [
-            f'<li><span style="display:inline-block;width:.8em;height:.8em;margin-right:.5em;'
-            f'border:1px solid #141414;background:rgb{color}"></span>'
-            f"{escape(name)}: {counts[index]}</li>"
-            for index, (name, color) in enumerate(
-                zip(self.session.classes, self.session.colors, strict=True)
-            )
+    async def _about(self, request: Request) -> JSONResponse:
+        """What does not change: the file's name, its size in px, and the classes."""
+        session = self.session
+        height, width = session.image.shape[:2]
+        classes = [
+            {"name": name, "color": list(color)}
+            for name, color in zip(session.classes, session.colors, strict=True)
         ]
-        return f'<ul id="legend" style="list-style:none;padding:0">{"".join(items)}</ul>'
+        about = {"file": session.file_name, "width": width, "height": height, "classes": classes}
+        return JSONResponse(about)
 
-    def export(self) -> str:
+    async def _image(self, request: Request) -> Response:
+        content = await run_in_threadpool(png_bytes, self.session.image)
+        return Response(content, media_type="image/png")
+
+    async def _step(self, request: Request) -> Response:
+        """Do one step, and answer with all nuclei and what was done."""
+        name = request.path_params["name"]
+        if name not in self._steps:
+            return Response("There is no such step.", status_code=404)
+        try:
+            options = json.loads(await request.body() or "{}")
+        except ValueError:
+            return Response("The step is no JSON.", status_code=400)
+        async with self._turn:
+            return JSONResponse(await run_in_threadpool(self.do, name, options))
+
+    def do(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """A step, and the state after it, with what was `done` in a sentence."""
+        try:
+            done = self._steps[name](options)
+        except UserError as error:
+            done = f"Not done: {error}."
+        return self.state() | {"done": done}
+
+    def state(self) -> dict[str, Any]:
+        """The nuclei, each with its outline as a path of SVG, in px from the image's corner."""
+        nuclei = self.session.nuclei
+        fields = (nuclei.pred_classes, nuclei.scores, nuclei.pred_points)
+        return {
+            "nuclei": [
+                {"path": svg_path(mask), "class": category, "score": score, "point": point}
+                for mask, category, score, point in zip(
+                    nuclei.pred_masks, *(field.tolist() for field in fields), strict=True
+                )
+            ],
+            "can_undo": self.session.can_undo,
+            "can_redo": self.session.can_redo,
+        }
+
+    def _click(self, options: dict[str, Any]) -> str:
+        """At `x`, `y` in px from the image's corner, whose first pixel has its middle at 0.5."""
+        height, width = self.session.image.shape[:2]
+        x = min(max(float(options["x"]) - 0.5, 0), width - 1)
+        y = min(max(float(options["y"]) - 0.5, 0), height - 1)
+        category = options.get("class")
+        if not options.get("changes_class"):
+            return self.session.toggle(x, y, category)
+        if category is None:
+            return "Choose the class that the nucleus shall get."
+        return self.session.change_class(x, y, category)
+
+    def _read(self, options: dict[str, Any]) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "nuclei.geojson"
+            file.write_text(options["text"], encoding="utf-8")
+            try:
+                return self.session.read_geojson(file)
+            except UserError as error:
+                raise UserError(str(error).replace(str(file), "the file")) from None
+
+    def _export(self) -> str:
         """Write the nuclei as `tools/predict.py` does."""
         name = Path(self.session.file_name).stem
         folder = ExportFolder(self.output, FORMATS)
-        try:
-            folder.start(self.session.config + "# nuclei edited by hand\n", resume=False)
-            folder.write(name, folder.encode(self.session.prediction()))
-        except UserError as error:
-            return f"Not exported: {error}."
+        folder.start(self.session.config + "# nuclei edited by hand\n", resume=False)
+        folder.write(name, folder.encode(self.session.prediction()))
         return f"Wrote {len(self.session.nuclei)} nuclei: {self.output}/{name}.geojson and others."
 
+    def _save(self) -> str:
+        """Put the image and its nuclei into the data set that training reads."""
+        session, folder = self.session, self.output / DATASET
+        name = f"{Path(session.file_name).stem}.png"
+        writer = NucleusJsonWriter(folder, session.classes)
+        writer.read(without=name)
+        nuclei = zip(session.nuclei.pred_masks, session.nuclei.pred_classes.tolist(), strict=True)
+        magnification = session.magnification
+        writer.add(name, session.image, nuclei, tissue="unknown", magnification=magnification)
+        writer.write()
+        return f"Saved {len(session.nuclei)} nuclei of {name} in {folder / JSON_NAME}."
 
-def serve(page: gr.Blocks, port: int | None, *, open_browser: bool) -> str:
-    """Serve a page to this machine alone, in a thread.
+
+def svg_path(mask: BoxMask) -> str:
+    """The outline of a mask, its holes with it."""
+    rings = [ring for polygon in mask_polygons(mask) for ring in polygon]
+    return "".join(f"M{'L'.join(f'{x:g} {y:g}' for x, y in ring[:-1])}Z" for ring in rings)
+
+
+def listening(port: int | None) -> socket.socket:
+    """A socket of 127.0.0.1 that waits for browsers.
 
     Args:
-        page: not launched.
         port: None: a free one.
-        open_browser: show it in the user's browser.
-
-    Returns:
-        Its address.
 
     Raises:
         UserError: the port is taken.
     """
     try:
-        _, address, _ = page.launch(
-            server_name="127.0.0.1",
-            server_port=port,
-            share=False,
-            inbrowser=open_browser,
-            theme=Default(font=_FONT, font_mono=("monospace",)),
-            footer_links=[],
-            prevent_thread_lock=True,
-            quiet=True,
-            app_kwargs={"middleware": [Middleware(LoopbackOnly)]},
-        )
+        return socket.create_server(("127.0.0.1", port or 0))
     except OSError:
-        ports = "every port from 7860 on" if port is None else f"port {port}"
-        raise UserError(f"{ports} is taken: let --port name a free one") from None
-    return address
+        raise UserError(f"port {port} is taken: let --port name a free one") from None

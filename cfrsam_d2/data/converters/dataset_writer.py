@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from ...files import add_png, make_folder, write_json
+from ...errors import UserError
+from ...files import add_png, make_folder, write_json, write_png
 from ...structures.coco import UNKNOWN_NAME, coco_annotation
 from ...structures.masks import BoxMask
+from ..coco import read_nucleus_json
 from ..points import mask_point
 
 JSON_NAME = "nuclei.json"
@@ -37,7 +39,32 @@ class NucleusJsonWriter:
         ]
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
+        self._write_image = add_png
         make_folder(folder / IMAGE_FOLDER)
+
+    def read(self, without: str) -> None:
+        """Take up what the folder has already, if it has anything.
+
+        Args:
+            without: file name of an image that is left out, as it will be added anew.
+
+        Raises:
+            UserError: its JSON is damaged, or of other classes.
+        """
+        self._write_image = write_png  # whole or not at all: the folder is in use
+        path = self._folder / JSON_NAME
+        if not path.is_file():
+            return
+        data = read_nucleus_json(path)
+        classes = [category for category in data["categories"] if category["id"]]
+        if classes != self._categories:
+            raise UserError(
+                f"{path} has the classes {', '.join(each['name'] for each in classes)}, not "
+                f"{', '.join(each['name'] for each in self._categories)}: name another folder"
+            )
+        self._images = [each for each in data["images"] if each["file_name"] != without]
+        kept = {image["id"] for image in self._images}
+        self._annotations = [each for each in data["annotations"] if each["image_id"] in kept]
 
     def add(
         self,
@@ -58,8 +85,8 @@ class NucleusJsonWriter:
             tissue: name of the tissue.
             magnification: of the objective, 40 or 20 for instance.
         """
-        add_png(self._folder / IMAGE_FOLDER / file_name, image)
-        image_id = len(self._images) + 1
+        self._write_image(self._folder / IMAGE_FOLDER / file_name, image)
+        image_id = _next_id(self._images)
         height, width = image.shape[:2]
         self._images.append(
             {
@@ -72,7 +99,7 @@ class NucleusJsonWriter:
             }
         )
         for mask, class_index in nuclei:
-            ids = {"id": len(self._annotations) + 1, "image_id": image_id}
+            ids = {"id": _next_id(self._annotations), "image_id": image_id}
             nucleus = coco_annotation(mask, class_index, (height, width), point=mask_point(mask))
             self._annotations.append(ids | nucleus)
 
@@ -110,3 +137,8 @@ class NucleusJsonWriter:
         has_unknown = any(annotation["category_id"] == 0 for annotation in self._annotations)
         unknown = [{"id": 0, "name": UNKNOWN_NAME}] if has_unknown else []
         return [*self._categories, *unknown]
+
+
+def _next_id(records: Sequence[dict[str, Any]]) -> int:
+    """Behind that of the last one: they lie in the order of their ids."""
+    return records[-1]["id"] + 1 if records else 1

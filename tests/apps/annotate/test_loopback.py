@@ -1,16 +1,21 @@
 """The annotation page answers whoever calls it by a name of this machine, and nobody else."""
 
 import http.client
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("gradio", reason="gradio is not installed: `pip install -e '.[annotate]'`")
+pytest.importorskip("uvicorn", reason="uvicorn is not installed: `pip install -e '.[annotate]'`")
 
-import gradio as gr
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
-from cfrsam_d2.apps.annotate.loopback import is_from_this_machine
-from cfrsam_d2.apps.annotate.page import serve
+from cfrsam_d2.apps.annotate.loopback import LoopbackOnly, is_from_this_machine
+from cfrsam_d2.apps.annotate.page import listening
 
 OURS = [
     *("localhost", "LocalHost:7860", "127.0.0.1", "127.0.0.1:7860", "127.1.2.3:80"),
@@ -46,11 +51,15 @@ def test_names_of_this_machine_are_known() -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """Of a page that is served as the annotation page is."""
-    with gr.Blocks(analytics_enabled=False) as page:
-        gr.Markdown("served")
-    address = serve(page, None, open_browser=False)
-    yield int(address.rstrip("/").rpartition(":")[2])
-    page.close()
+    route = Route("/config", lambda request: PlainTextResponse("served"))
+    app = Starlette(routes=[route], middleware=[Middleware(LoopbackOnly)])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with listening(None) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join()
 
 
 def ask(port: int, headers: list[tuple[str, str]]) -> tuple[int, str]:

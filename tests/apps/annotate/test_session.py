@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
-from disc_predictor import CONFIG, RADIUS, count_calls, image
+from disc_predictor import CONFIG, RADIUS, count_calls, image, with_discs
+from PIL import Image
 from tiny_demo import TINY
 
 from cfrsam_d2.apps.annotate import AnnotationSession
@@ -21,8 +23,9 @@ from cfrsam_d2.predictor import NucleusPredictor
 Build = Callable[..., NucleusPredictor]
 
 
-def without_nuclei(predictor: NucleusPredictor) -> AnnotationSession:
-    session = AnnotationSession(predictor, image(72, 100), "tile.png")
+def without_nuclei(predictor: NucleusPredictor, source: Any = None) -> AnnotationSession:
+    source = image(72, 100) if source is None else source
+    session = AnnotationSession(predictor, source, "tile.png")
     session.nuclei = session.nuclei[:0]
     return session
 
@@ -52,6 +55,24 @@ def test_an_added_nucleus_is_the_models(predictor: Build) -> None:
     done = session.toggle(*old.pred_points[0].tolist(), old.pred_classes.item())
     assert done.startswith("Added")
     assert_same(session.nuclei, old)
+
+
+def test_a_file_is_seen_at_the_models_magnification(predictor: Build, tmp_path: Path) -> None:
+    """As in prediction; a nucleus that is added lies where the click was, in the file's px."""
+    path = tmp_path / "tile.png"
+    Image.fromarray(image(72, 100)).save(path, dpi=(25_400 / 0.5, 25_400 / 0.5))  # 20×
+    made = predictor("INPUT.MAGNIFICATION", "40")
+    expected = made(path)
+    session = AnnotationSession(made, path, "tile.png")
+    assert session.magnification == 20
+    assert_same(session.nuclei, expected)
+    session = without_nuclei(with_discs(made), path)
+    session.toggle(30, 40)
+    (mask,) = session.nuclei.pred_masks
+    assert session.nuclei.pred_points.tolist() == [[30, 40]]
+    x0, y0, x1, y1 = mask.box
+    assert x1 - x0 == pytest.approx(RADIUS, abs=1)  # px of 20×
+    assert ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2) == pytest.approx((30, 40), abs=0.5)
 
 
 def test_a_click_adds_and_removes(predictor: Build) -> None:
@@ -130,14 +151,56 @@ def test_the_nearest_prompts_are_a_clicks_negative_ones(predictor: Build) -> Non
     assert last.tolist() == [[34, 60], [30, 40], [60, 40]]
 
 
-def test_reset(predictor: Build) -> None:
+def test_steps_are_undone_and_done_again(predictor: Build) -> None:
     session = AnnotationSession(predictor(discs=True), image(72, 100), "tile.png")
     found = session.nuclei
+    assert not session.can_undo
+    assert session.undo() == "Nothing to undo."
     for point in found.pred_points.tolist():
         session.toggle(*point)
     assert len(session.nuclei) == 0 < len(found)
-    session.reset()
+    assert session.reset() == "Back to what the model finds."
     assert_same(session.nuclei, found)
+    for count in range(len(found) + 1):  # the reset, then one removal after the other
+        assert session.undo() == f"Undone: {count} nuclei."
+    assert_same(session.nuclei, found)
+    assert not session.can_undo
+    assert session.redo() == f"Done again: {len(found) - 1} nuclei."
+    session.toggle(*found.pred_points[0].tolist())
+    assert not session.can_redo
+    assert session.redo() == "Nothing to redo."
+
+
+def test_a_class_is_changed(predictor: Build) -> None:
+    session = without_nuclei(predictor(discs=True))
+    session.toggle(30, 40, category=0)
+    session.toggle(60, 40, category=0)
+    assert session.change_class(58, 41, 2) == f"Class {session.classes[2]} now."
+    assert session.nuclei.pred_classes.tolist() == [0, 2]
+    session.undo()
+    assert session.nuclei.pred_classes.tolist() == [0, 0]
+    assert session.change_class(90, 10, 2) == "No nucleus here."
+
+
+def test_exported_nuclei_are_read_again(predictor: Build, tmp_path: Path) -> None:
+    session = without_nuclei(predictor(discs=True))
+    session.toggle(30, 40, category=1)
+    session.toggle(1, 71, category=2)  # cut by the image
+    before = session.nuclei
+    folder = ExportFolder(tmp_path, ["geojson"])
+    folder.write("two", folder.encode(session.prediction()))
+    session.toggle(60, 20, category=0)
+    assert session.read_geojson(tmp_path / "two.geojson") == "Read 2 nuclei."
+    assert session.nuclei.pred_classes.tolist() == before.pred_classes.tolist()
+    assert torch.equal(session.nuclei.pred_masks.boxes, before.pred_masks.boxes)
+    assert torch.equal(session.nuclei.pred_masks.pixels, before.pred_masks.pixels)
+    session.undo()
+    assert len(session.nuclei) == 3
+    other = (tmp_path / "two.geojson").read_text().replace(f'"{session.classes[2]}"', '"dust"')
+    (tmp_path / "other.geojson").write_text(other)
+    with pytest.raises(UserError, match="is of class 'dust', which the model does not have"):
+        session.read_geojson(tmp_path / "other.geojson")
+    assert len(session.nuclei) == 3
 
 
 def test_nothing_where_the_model_cuts_out_nothing(predictor: Build) -> None:
