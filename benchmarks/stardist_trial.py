@@ -131,6 +131,9 @@ def _augment(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def score(folder: Path) -> None:
     """Print the project's scores of `stardist.npz`; all nuclei get the most frequent class."""
+    import cfrsam_d2  # noqa: F401  (first: it may stand in for Detectron2)
+
+    # isort: split
     from detectron2.data import DatasetCatalog
 
     from cfrsam_d2.apps.hematoxylin_baseline import to_instances

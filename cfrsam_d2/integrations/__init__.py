@@ -1,4 +1,5 @@
-"""CFR-SAM inside of other programs for slides: `lazyslide`, `tiatoolbox`, each with its extra."""
+"""CFR-SAM inside of other programs: `lazyslide`, `tiatoolbox`, `napari`, each with its extra, and a
+script of QuPath."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

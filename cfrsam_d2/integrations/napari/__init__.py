@@ -1,0 +1,1 @@
+"""CFR-SAM as a plugin of napari: `napari.yaml` tells it what `widget` has."""
