@@ -164,6 +164,10 @@ class Tab:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._send("Emulation.setDeviceMetricsOverride", **size)
 
+    def print_media(self) -> None:
+        """Let the page look as it is printed."""
+        self._send("Emulation.setEmulatedMedia", media="print")
+
     def screenshot(self) -> bytes:
         """A PNG of what is seen."""
         return base64.b64decode(self._send("Page.captureScreenshot")["data"])

@@ -58,7 +58,7 @@ def run_steps(steps: Steps) -> None:
     )
     steps.run(
         "write the report",
-        *("tools/report.py", str(OUTPUT / "cfrsam"), str(OUTPUT / "initial_masks")),
+        *("tools/report.py", str(OUTPUT / "initial_masks"), str(OUTPUT / "cfrsam")),
         *("--output", str(OUTPUT / "report.html")),
         seconds=20,
     )

@@ -42,8 +42,8 @@ def images(comparison: Comparison, count: int) -> str:
         shown = [pictures[index]._replace(key=f"g{number}-{index}") for index in chosen]
         figures = "".join(figure(svg(picture), picture) for picture in shown)
         if figures:
-            content += f"<h3>{html.escape(title)}</h3>{_gallery(title, figures)}"
-    return _toolbar(comparison) + content
+            content += _block(title, "", figures, "images")
+    return f'{_toolbar(comparison)}<div class="blocks">{content}</div>'
 
 
 def errors(comparison: Comparison) -> str:
@@ -54,7 +54,7 @@ def errors(comparison: Comparison) -> str:
     ):
         table = error_table if run.has_masks else point_error_table
         rows = table(analysis, comparison.dataset.class_names)
-        content += tables.row_table(f"Nuclei of {run.name}", rows)
+        content += tables.row_table(f"Nuclei of {run.name}", rows) + '<div class="blocks">'
         meanings = _MEANINGS_OF_MASKS if run.has_masks else _MEANINGS_OF_POINTS
         for kind, meaning in meanings.items():
             places = gallery.choose_examples(analysis.errors[kind], gallery.EXAMPLES)
@@ -64,8 +64,8 @@ def errors(comparison: Comparison) -> str:
             figures = "".join(
                 figure(svg(picture) + panel(picture, 2), picture) for picture in examples
             )
-            content += f"<h3>{html.escape(title)}</h3><p>{meaning.capitalize()}.</p>"
-            content += _gallery(title, figures, "examples") if figures else ""
+            content += _block(title, f"<p>{meaning.capitalize()}.</p>", figures, "examples")
+        content += "</div>"
     explanation = (
         "<p>In each pair of pictures the ground truth is on the left and the prediction on the "
         "right; the frame is around the nucleus in question.</p>"
@@ -120,6 +120,8 @@ def _legend(dataset: Dataset) -> str:
     return f'<ul class="legend" aria-label="Colours of the classes">{items}</ul>'
 
 
-def _gallery(title: str, figures: str, kind: str = "images") -> str:
+def _block(title: str, explanation: str, figures: str, kind: str) -> str:
+    """A heading, and under it pictures in a row, which scrolls."""
     label = html.escape(title)
-    return f'<div class="gallery {kind}" role="group" aria-label="{label}">{figures}</div>'
+    row = f'<div class="gallery scroll {kind}" role="group" aria-label="{label}">{figures}</div>'
+    return f"<div><h3>{label}</h3>{explanation}{row if figures else ''}</div>"

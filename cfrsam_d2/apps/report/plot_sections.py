@@ -13,6 +13,7 @@ from ...evaluation.tables import Row
 from . import plots, tables
 from .breakdowns import calibration_error, calibration_table, density_table, size_table
 from .comparison import Comparison
+from .names import curve_name
 from .run import Run
 
 _DENSITY_AREA = 10_000  # px
@@ -114,7 +115,9 @@ def _training_figures(runs: Sequence[Run]) -> list[Figure]:
     losses = sorted(name for name in names if "loss" in name)
     others = dict.fromkeys(["lr", *(run.best_metric for run in runs)])
     return [
-        plots.line_plot(name, "iteration", "", {run.name: _curve(run, name) for run in runs})
+        plots.line_plot(
+            curve_name(name), "iteration", "", {run.name: _curve(run, name) for run in runs}
+        )
         for name in (*losses, *others)
         if name in names
     ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from ...evaluation.paper_scores import paper_metrics
 from . import bootstrap, tables
 from .comparison import Comparison, statistics
+from .names import score_name
 
 
 def scores(comparison: Comparison) -> str:
@@ -86,7 +87,12 @@ def _columns(
     group: str, metrics_group: str, models: Mapping[str, Mapping], *, is_paper: bool = False
 ) -> list[tables.Column]:
     return [
-        tables.Column(group, name, metrics[metrics_group], is_paper)
+        tables.Column(
+            group,
+            name,
+            {score_name(key): value for key, value in metrics[metrics_group].items()},
+            is_paper,
+        )
         for name, metrics in models.items()
         if metrics.get(metrics_group)
     ]
@@ -106,6 +112,9 @@ def _detection(metrics: Mapping[str, Mapping], score: str) -> dict[str, dict[str
 
 
 def _score_table(caption: str, corner: str, columns: Sequence[tables.Column]) -> str:
+    """Of the rows in which a run here has a value: the paper's other tissues say nothing of it."""
     ours = [column for column in columns if not column.is_paper]
-    rows = list(dict.fromkeys(name for column in ours for name in column.values))
+    known = (name for column in ours for name, value in column.values.items() if value is not None)
+    order = [name for column in ours for name in column.values]
+    rows = sorted(set(known), key=order.index)
     return tables.score_table(caption, corner, rows, columns) if rows else ""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import needs_chromium, open_page, press_keys
+from browser import needs_chromium, open_page, press_keys, visit
 from detectron2.data import DatasetCatalog
 from report_runs import NAME
 
 from cfrsam_d2.apps.report import build_page, read_comparison
+from cfrsam_d2.apps.report.names import score_name
 from cfrsam_d2.apps.report.picture import Picture, image_uri, layer, svg
 from cfrsam_d2.apps.report.picture_sections import figure
 from cfrsam_d2.data.image import read_rgb
@@ -47,9 +48,11 @@ def test_tables_show_the_numbers_and_nothing_is_wrong(
     )
     assert outcome.console == []
     metrics = json.loads((runs["good"] / "inference" / NAME / "metrics.json").read_text())
+    poor = json.loads((runs["poor"] / "inference" / NAME / "metrics.json").read_text())
     assert outcome.result["scores"] == {
-        name: "–" if value is None else f"{value:.4f}"
-        for name, value in metrics["segmentation"].items()
+        score_name(key): "–" if value is None else f"{value:.4f}"
+        for key, value in metrics["segmentation"].items()
+        if value is not None or poor["segmentation"][key] is not None
     }
     assert outcome.result["wide"] <= 0
     assert outcome.result["images"] > 6
@@ -65,6 +68,22 @@ def test_nothing_is_wider_than_a_narrow_window(page: str, tmp_path: Path):
     outcome = open_page(page, script, tmp_path, "--window-size=500,900")
     assert outcome.result["wide"] <= outcome.result["inner"] <= 500
     assert outcome.result["dialog"] <= outcome.result["inner"]
+
+
+def test_what_is_printed_has_all_pictures(page: str, tmp_path: Path):
+    """Also those that the screen leaves out until they are scrolled to."""
+    file = tmp_path / "page.html"
+    file.write_text(page, encoding="utf-8")
+    hidden = (
+        "[...document.querySelectorAll('figure')]"
+        ".filter((each) => getComputedStyle(each).contentVisibility !== 'visible').length"
+    )
+    with visit(file.as_uri()) as tab:
+        assert tab.value(hidden) > 0
+        tab.print_media()
+        assert tab.value(hidden) == 0
+        wide = "(each) => each.scrollWidth > each.clientWidth"
+        assert not tab.value(f"[...document.querySelectorAll('.gallery')].some({wide})")
 
 
 def test_the_toggle_shows_one_layer_at_a_time(page: str, tmp_path: Path):
@@ -327,7 +346,7 @@ def test_500_images_are_below_30_mb_and_open_within_3_s(page: str, tile: Picture
     figures = "".join(
         figure(svg(each), each) for each in (tile._replace(key=f"t{i}") for i in range(500))
     )
-    gallery = '<div class="gallery images"'
+    gallery = '<div class="gallery scroll images"'
     large = page.replace(gallery, f"{gallery}>{figures}</div>{gallery}", 1)
     assert len(large) < 30e6
     loaded = []
