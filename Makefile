@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart train-demo test soak test-cuda lint format clean
+.PHONY: setup quickstart train-demo test soak test-cuda lint docs format clean
 
 setup: $(READY)
 
@@ -37,6 +37,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# A site with search and the API; a link that leads nowhere is an error.
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . output/docs
+	@echo "The site is output/docs/docs/index.html"
 
 format: setup
 	$(BIN)/ruff check --fix .

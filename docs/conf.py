@@ -1,0 +1,17 @@
+"""How Sphinx makes a site of these pages: `make docs`."""
+
+import cfrsam_d2  # (first: it may stand in for Detectron2)
+
+project = "cfrsam_d2"
+author = "The cfrsam_d2 developers"
+version = release = cfrsam_d2.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# The root of the repository is the source: links lead to the same files as where it is browsed.
+include_patterns = ["docs/*.md", "*.md", "benchmarks/README.md", "datasets/README.md"]
+root_doc = "docs/index"
+html_theme = "furo"
+html_title = f"cfrsam_d2 {version}"
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
