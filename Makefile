@@ -40,7 +40,7 @@ lint: setup
 
 # A site with search and the API; a link that leads nowhere is an error.
 docs: setup
-	$(BIN)/python -m sphinx -W --keep-going -q -c docs . output/docs
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m sphinx -W --keep-going -q -c docs . output/docs
 	@echo "The site is output/docs/docs/index.html"
 
 format: setup
