@@ -7,7 +7,10 @@ author = "The cfrsam_d2 developers"
 version = release = cfrsam_d2.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # The root of the repository is the source: links lead to the same files as where it is browsed.
-include_patterns = ["docs/*.md", "docs/*.ipynb", "*.md", "benchmarks/README.md", "datasets/README.md"]
+include_patterns = [
+    *("docs/*.md", "docs/*.ipynb", "*.md"),
+    *("benchmarks/README.md", "datasets/README.md"),
+]
 root_doc = "docs/index"
 html_theme = "furo"
 html_title = f"cfrsam_d2 {version}"
