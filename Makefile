@@ -36,6 +36,7 @@ test-cuda: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # A site with search and the API; a link that leads nowhere is an error.
