@@ -4,6 +4,7 @@ S seeds, B images of a test set, R resamples of them.
 """
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,8 @@ def compare_sides(without: Sequence[Path], with_lever: Sequence[Path], dataset: 
 
     Returns:
         A row of each score: means over seeds, their difference, its 95 % interval by a bootstrap
-        over images (the same for all runs), and the standard deviation over seeds (None of one).
+        over images (the same for all runs), and the standard deviation over seeds; None where
+        there is none.
     """
     comparison = read_comparison([*without, *with_lever], dataset)
     tissues = [image.get("tissue", "unknown") for image in comparison.dataset.images]
@@ -120,15 +122,15 @@ def _row(
     of_seeds = [
         float(b(all_images)[0] - a(all_images)[0]) for a, b in zip(first, second, strict=True)
     ]
-    return {
-        "score": name,
+    numbers = {
         "without": difference.first,
         "with": difference.second,
         "difference": difference.value,
         "low": difference.low,
         "high": difference.high,
-        "std over seeds": float(np.std(of_seeds, ddof=1)) if len(of_seeds) > 1 else None,
+        "std over seeds": float(np.std(of_seeds, ddof=1)) if len(of_seeds) > 1 else float("nan"),
     }
+    return {"score": name, **{key: None if isnan(each) else each for key, each in numbers.items()}}
 
 
 def _mean(of_seeds: Sequence[bootstrap.Statistic]) -> bootstrap.Statistic:

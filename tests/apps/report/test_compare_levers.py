@@ -94,7 +94,7 @@ def test_both_stages_of_both_sides(
         assert str(weights) == masks.MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS
     result = json.loads((tmp_path / "lever.json").read_text())
     assert result["lever"] == ["INPUT.STAIN_AUGMENTATION", "0.2"]
-    bpq = result["scores"][NAME][0]
+    bpq = result["scores"][NAME][0]  # JSON itself knows no NaN: what is not there is null
     assert bpq["difference"] > 0
     assert bpq["std over seeds"] == pytest.approx(0, abs=1e-12)
     assert "bPQ" in capsys.readouterr().out
