@@ -57,9 +57,13 @@ def test_help_lists_all_and_another_word_is_refused(capsys: pytest.CaptureFixtur
     assert "predic" in capsys.readouterr().err
 
 
-def test_evaluate_is_train_with_eval_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_is_train_with_eval_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the clone's own output folder has."""
+    config = str(ROOT / "configs/train_demo/cfrsam.yaml")
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", "--config-file", str(ROOT / "configs/train_demo/cfrsam.yaml")])
+        main(["evaluate", "--config-file", config, "OUTPUT_DIR", str(tmp_path)])
     assert stop.value.code == 2
     assert "there are no trained weights" in capsys.readouterr().err
 
