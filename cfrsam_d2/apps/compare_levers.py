@@ -4,13 +4,13 @@ S seeds, B images of a test set, R resamples of them.
 """
 
 from collections.abc import Sequence
-from math import isnan
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
 from ..errors import UserError
+from ..evaluation.tables import Row
+from ..evaluation.writers import format_table, none_if_nan
 from ..files import write_json
 from .report import bootstrap, read_comparison
 from .report.comparison import statistics
@@ -18,8 +18,6 @@ from .stage import Stage, run_all
 
 SIDES = ("without", "with")
 SCORES = ("bPQ", "mPQ", "F1 of detection", "mean F1 of classes")
-
-Row = dict[str, float | str | None]
 
 
 def plan(
@@ -79,10 +77,13 @@ def compare_levers(
     tables = {}
     for dataset in of_seed[0].DATASETS.TEST:
         without, with_lever = (
-            [output / side / f"seed{seed}" / configs[-1].stem for seed in seeds] for side in SIDES
+            [stages[f"{side}/seed{seed}/{configs[-1].stem}"].folder for seed in seeds]
+            for side in SIDES
         )
         tables[dataset] = compare_sides(without, with_lever, dataset)
-        print(f"\n{dataset}, {' '.join(lever)}, {len(seeds)} seeds\n\n{layout(tables[dataset])}")
+        print(
+            f"\n{dataset}, {' '.join(lever)}, {len(seeds)} seeds\n\n{format_table(tables[dataset])}"
+        )
     write_json(output / "lever.json", {"lever": list(lever), "scores": tables})
 
 
@@ -130,13 +131,8 @@ def _row(
         "high": difference.high,
         "std over seeds": float(np.std(of_seeds, ddof=1)) if len(of_seeds) > 1 else float("nan"),
     }
-    return {"score": name, **{key: None if isnan(each) else each for key, each in numbers.items()}}
+    return {"score": name, **{key: none_if_nan(each) for key, each in numbers.items()}}
 
 
 def _mean(of_seeds: Sequence[bootstrap.Statistic]) -> bootstrap.Statistic:
     return lambda weights: np.mean([statistic(weights) for statistic in of_seeds], axis=0)
-
-
-def layout(rows: Sequence[Row]) -> str:
-    """A table in Markdown."""
-    return tabulate(rows, headers="keys", floatfmt=".4f", tablefmt="pipe")

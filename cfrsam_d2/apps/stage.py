@@ -12,8 +12,7 @@ from ..engine.resuming import check_same_config
 from ..engine.run_folder import last_checkpoint
 from ..engine.weights import check_initial_weights
 from ..errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
+from .steps import ROOT
 
 
 class Stage:

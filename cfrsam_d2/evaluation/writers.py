@@ -42,10 +42,12 @@ def format_tables(
     """Lay out the segmentation metrics and the tables for reading."""
     if "segmentation" in metrics:
         tables = {"segmentation": [dict(metrics["segmentation"])], **tables}
-    return "\n\n".join(
-        f"{name}\n{tabulate(rows, headers='keys', floatfmt='.4f', tablefmt='pipe')}"
-        for name, rows in tables.items()
-    )
+    return "\n\n".join(f"{name}\n{format_table(rows)}" for name, rows in tables.items())
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """Lay out a table, as Markdown has it."""
+    return tabulate(rows, headers="keys", floatfmt=".4f", tablefmt="pipe")
 
 
 def write_scores(
@@ -62,7 +64,7 @@ def write_scores(
     for name, rows in {**tables, "images": image_table(images, class_names)}.items():
         write_csv(output_dir / f"{name}.csv", rows)
     groups = {
-        group: {name: _none_if_nan(value) for name, value in values.items()}
+        group: {name: none_if_nan(value) for name, value in values.items()}
         for group, values in metrics.items()
     }
     write_bytes(output_dir / "metrics.json", f"{json.dumps(groups, indent=2)}\n".encode())
@@ -79,8 +81,9 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _cell(value: object) -> object:
-    return text_cell(value) if isinstance(value, str) else _none_if_nan(value)
+    return text_cell(value) if isinstance(value, str) else none_if_nan(value)
 
 
-def _none_if_nan(value: object) -> object:
+def none_if_nan(value: object) -> object:
+    """As JSON and CSV can say it."""
     return None if isinstance(value, float) and math.isnan(value) else value

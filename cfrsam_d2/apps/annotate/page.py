@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -29,6 +29,7 @@ from .session import AnnotationSession
 
 FORMATS = ("geojson", "csv", "tiff", "overlay")
 STATIC = Path(__file__).parent / "static"
+THEME = Path(__file__).parents[1] / "theme.css"
 DATASET = "dataset"  # the folder that training reads, in the output folder
 
 
@@ -61,6 +62,7 @@ class AnnotationPage:
         routes = [
             Route("/about", self._about),
             Route("/image.png", self._image),
+            Route("/theme.css", lambda _: FileResponse(THEME)),
             Route("/steps/{name}", self._step, methods=["POST"]),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ]

@@ -9,6 +9,7 @@ import numpy as np
 from ...evaluation.detection import detection_scores
 from . import bootstrap
 from .error_analysis import ErrorAnalysis, Outlines, analyze_errors
+from .names import score_name
 from .run import Dataset, Run, read_runs
 
 
@@ -83,7 +84,7 @@ def statistics(
 ) -> dict[str, bootstrap.Statistic]:
     """Statistics to compare runs by: scores of metrics.json as functions of the images' weights."""
     detection = {
-        "F1 of detection": bootstrap.pooled_f1(analysis.confusions, analysis.unknown),
+        score_name("F1"): bootstrap.pooled_f1(analysis.confusions, analysis.unknown),
         "mean F1 of classes": bootstrap.mean_class_f1(analysis.confusions),
     }
     if not run.has_masks:
@@ -92,7 +93,7 @@ def statistics(
     statistics = {}
     for name in ("bPQ", "mPQ"):
         statistics[name] = bootstrap.mean_over_tissues(scores[name], tissues)
-        statistics[f"{name}, mean over images"] = bootstrap.mean_over_images(scores[name])
+        statistics[score_name(f"{name}_image")] = bootstrap.mean_over_images(scores[name])
     for name in ("DQ", "SQ", "AJI", "AJI+"):
         statistics[name] = bootstrap.mean_over_images(scores[name])
     for name, values in scores.items():

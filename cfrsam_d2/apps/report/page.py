@@ -45,6 +45,7 @@ def build_page(comparison: Comparison, num_images: int) -> str:
 <link rel="icon" href="data:,">
 <title>Nuclei of {name}</title>
 <style>
+{_file("../theme.css")}
 {_file("page.css")}
 {_class_styles(comparison)}
 </style>
@@ -69,7 +70,7 @@ def build_page(comparison: Comparison, num_images: int) -> str:
 
 
 def _file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def _summary(comparison: Comparison) -> str:

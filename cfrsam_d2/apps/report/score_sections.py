@@ -114,7 +114,6 @@ def _detection(metrics: Mapping[str, Mapping], score: str) -> dict[str, dict[str
 def _score_table(caption: str, corner: str, columns: Sequence[tables.Column]) -> str:
     """Of the rows in which a run here has a value: the paper's other tissues say nothing of it."""
     ours = [column for column in columns if not column.is_paper]
-    known = (name for column in ours for name, value in column.values.items() if value is not None)
-    order = [name for column in ours for name in column.values]
-    rows = sorted(set(known), key=order.index)
+    names = dict.fromkeys(name for column in ours for name in column.values)
+    rows = [name for name in names if any(column.values.get(name) is not None for column in ours)]
     return tables.score_table(caption, corner, rows, columns) if rows else ""
