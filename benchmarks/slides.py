@@ -4,9 +4,10 @@
     python benchmarks/slides.py --source SLIDE [--small 4096] [--large 20000] [--json]
 
 Slides of any size are made from the pixels of SLIDE (mirrored, with tissue of an uneven outline)
-and segmented with the training demo's trained model (`make train-demo`), each in a process of its
-own, on the CPU. The large one takes hours on two cores; a smaller --large says less of memory.
-Ratios of time are of CPU-seconds, which other work on the machine changes less.
+and segmented with the small model that comes with the project, each in a process of its own, on the
+CPU. The large one takes hours on two cores; a smaller --large says less of memory. What is measured
+is printed at once, to stderr, and all of it at the end. Ratios of time are of CPU-seconds, which
+other work on the machine changes less.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from tabulate import tabulate
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.command_line import build_parser
-from cfrsam_d2.errors import UserError, exits_on_user_error
+from cfrsam_d2.errors import exits_on_user_error
+from cfrsam_d2.model_zoo import SMALL_MODEL, get_config_file
 from cfrsam_d2.modeling.sliding_window import SlidingWindow
 from cfrsam_d2.predictor import NucleusPredictor, slide_predictor
 from cfrsam_d2.slides.candidates import SCHEMA, kept_candidates
@@ -44,9 +46,6 @@ from cfrsam_d2.slides.read_ahead import ReadAhead
 from cfrsam_d2.slides.reader import open_slide
 from cfrsam_d2.slides.synthetic import SyntheticPlane, write_svs
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "configs" / "train_demo" / "cfrsam.yaml"
-WEIGHTS = ROOT / "output" / "train_demo" / "cfrsam" / "model_best.pth"
 KEYS = ["MODEL.DEVICE", "cpu", "INPUT.MAGNIFICATION", "40"]
 MPP = 0.25  # that the slides say: the model's
 REGION, BORDERS, FROM_CUT = 2048, 1536, 256  # px
@@ -57,7 +56,7 @@ STUB_SECONDS, STUB_BATCH, STUB_BATCHES = 0.05, 8, 100
 
 
 def predictor(*keys: str) -> NucleusPredictor:
-    return slide_predictor(CONFIG, WEIGHTS, [*KEYS, *keys])
+    return slide_predictor(get_config_file(SMALL_MODEL), overrides=[*KEYS, *keys])
 
 
 def make_slide(source: Path, side: int, folder: Path, *, glass: bool = True) -> Path:
@@ -208,32 +207,30 @@ def same_bytes(slide: Path, folder: Path) -> bool:
     return len(digests) == 1
 
 
-def measure(source: Path, small: int, large: int) -> dict[str, Any]:
+def measurements(source: Path, small: int, large: int) -> Iterator[dict[str, Any]]:
+    """All of them, each as soon as it is there."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        slides = {side: run_apart(make_slide, source, side, folder) for side in (small, large)}
         full = run_apart(make_slide, source, REGION, folder, glass=False)
-        region = run_apart(make_slide, source, BORDERS, folder, glass=False)
-        print("measuring waiting and the merge", file=sys.stderr, flush=True)
-        result: dict[str, Any] = {"waiting": run_apart(waiting, full), **run_apart(merge, folder)}
-        print("measuring beside the predictor", file=sys.stderr, flush=True)
+        yield {"waiting": run_apart(waiting, full)}
+        yield run_apart(merge, folder)
         alone = run_apart(predict_whole, full)
         for name, keys in (("", []), ("_without_halo", WITHOUT_HALO)):
             cpu = run_apart(segment, full, folder / f"full{name}", keys)["cpu"]
-            result[f"cpu_over_predictor{name}"] = cpu / alone
-        print("measuring borders and bytes", file=sys.stderr, flush=True)
-        result |= run_apart(borders, region, folder / "borders")
-        result["same_bytes"] = same_bytes(region, folder)
-        print(f"measuring {small} px and {large} px", file=sys.stderr, flush=True)
-        of_small, of_large = (
-            run_apart(segment, slide, folder / str(side)) for side, slide in slides.items()
-        )
-        result |= {f"small_{key}": of_small[key] for key in KEPT}
-        result |= {f"large_{key}": of_large[key] for key in KEPT}
-    per_mm2 = [each["cpu"] / each["tissue_mm2"] for each in (of_small, of_large)]
-    result["memory_ratio"] = of_large["peak"] / of_small["peak"]
-    result["time_ratio"] = per_mm2[1] / per_mm2[0]
-    return result
+            yield {f"cpu_over_predictor{name}": cpu / alone}
+        region = run_apart(make_slide, source, BORDERS, folder, glass=False)
+        yield run_apart(borders, region, folder / "borders")
+        yield {"same_bytes": same_bytes(region, folder)}
+        taken = []
+        for name, side in (("small", small), ("large", large)):
+            slide = run_apart(make_slide, source, side, folder)
+            taken.append(run_apart(segment, slide, folder / name))
+            yield {f"{name}_{key}": taken[-1][key] for key in KEPT}
+    per_mm2 = [each["cpu"] / each["tissue_mm2"] for each in taken]
+    yield {
+        "memory_ratio": taken[1]["peak"] / taken[0]["peak"],
+        "time_ratio": per_mm2[1] / per_mm2[0],
+    }
 
 
 @exits_on_user_error
@@ -244,9 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--large", type=int, default=20000, help="px of a side")
     parser.add_argument("--json", action="store_true", help="print exact numbers as JSON")
     args = parser.parse_args(arguments)
-    if not WEIGHTS.is_file():
-        raise UserError(f"{WEIGHTS} does not exist: run `make train-demo`")
-    result = measure(args.source, args.small, args.large)
+    result: dict[str, Any] = {}
+    for measured in measurements(args.source, args.small, args.large):
+        print(tabulate(measured.items(), tablefmt="plain"), file=sys.stderr, flush=True)
+        result |= measured
     print(json.dumps(result, indent=2) if args.json else tabulate(result.items(), floatfmt=".4f"))
 
 
