@@ -3,7 +3,7 @@
 The first two can be shared by several workers: each makes the parts of every n-th chunk.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from ..memory import give_back_memory
 from ..modeling.meta_arch import CFRSAM
 from ..modeling.sliding_window import Window
 from . import candidates, points
@@ -82,12 +83,8 @@ class SlideJob:
             chunk: [each for each in self.lattice.tiles(chunk) if self.tissue.touches(*each.core)]
             for chunk in missing
         }
-        found = (
-            points.points_of_tile(self.model, tile, pixels)
-            for tile, pixels in regions.read(
-                _all(tiles), lambda tile: tile.region, ahead=BATCHES_AHEAD
-            )
-        )
+        pixels = regions.read(_all(tiles), lambda tile: tile.region, ahead=BATCHES_AHEAD)
+        found = (_giving_back(points.points_of_tile, self.model, *each) for each in pixels)
         progress = self.progress.of_pass("points", chunks, missing)
         with progress as done, parts.write_behind(done) as write:
             for chunk, tables in _by_chunk(tiles, found):
@@ -130,6 +127,7 @@ class SlideJob:
                 unreadable.check(self.most_bad * self.tissue.mm2)
                 table = pa.concat_tables(tables)
                 write(chunk, table.take(candidates.best_of_each_point(table)))
+                give_back_memory()
         return list(windows)
 
     def measure(self, found: pa.Table, chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
@@ -167,6 +165,13 @@ class SlideJob:
         unreadable = BadTiles(self.folder / "bad_tiles", self.reader, self.share.number)
         unreadable.check(self.most_bad * self.tissue.mm2)  # those of other workers, too
         return unreadable
+
+
+def _giving_back(work: Callable[..., Item], *args: Any) -> Item:
+    """What some work gives, for which it needed much memory."""
+    result = work(*args)
+    give_back_memory()
+    return result
 
 
 def _all(of_chunks: dict[Chunk, list[Item]]) -> Iterator[Item]:
