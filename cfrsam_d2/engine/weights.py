@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
@@ -65,6 +66,8 @@ def load_initial_weights(model: nn.Module, cfg: CfgNode, checkpoint: str = "") -
 def build_trained_model(cfg: CfgNode) -> nn.Module:
     """Build the model with MODEL.WEIGHTS, or else with the best or final weights of OUTPUT_DIR.
 
+    A folder of `tools/export_model.py` in place of weights: its networks run.
+
     Returns:
         The model, in eval mode.
 
@@ -75,6 +78,11 @@ def build_trained_model(cfg: CfgNode) -> nn.Module:
     path = _trained_weights(cfg)
     model = build_model(cfg)
     logger.info("Loading weights from %s", path)
+    if os.path.isdir(path):
+        from ..deploy.running import use_networks  # takes seconds
+
+        use_networks(model, cfg, Path(path))
+        return model.eval()
     load_initial_weights(model, cfg, path)
     load_weights(model, path)
     return model.eval()

@@ -253,6 +253,7 @@ class PointPromptedMaskHead(nn.Module):
         `MaskDecoder.forward` takes one image a call; here an index tells each prompt its image.
         """
         encoder, decoder = self.prompt_encoder, self.mask_decoder
+        count = prompts.shape[0]  # not `len`, which an export would take for a constant
         height, width = maps.embeddings.shape[-2:]
         encoder.image_embedding_size, encoder.input_image_size = (height, width), maps.frame_size
         with torch.autocast(prompts.device.type, enabled=False):  # too coarse for positions
@@ -261,10 +262,10 @@ class PointPromptedMaskHead(nn.Module):
             else:
                 points = prompts if prompts.dim() == 3 else prompts[:, None]
                 sparse, dense = encoder((points, point_labels(points)), boxes=None, masks=None)
-            positions = encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
+            positions = encoder.get_dense_pe().expand(count, -1, -1, -1)
 
         own_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens = torch.cat([own_tokens.expand(len(prompts), -1, -1), sparse], dim=1)  # (R, 7+k, C)
+        tokens = torch.cat([own_tokens.expand(count, -1, -1), sparse], dim=1)  # (R, 7+k, C)
         # Not `embeddings[prompt_image]`: on CPUs, threads of its backward pass add up the prompts
         # of an image in the order in which they come, another in every run.
         embeddings = maps.embeddings.index_select(0, prompt_image)  # (R, C, h, w)

@@ -248,7 +248,7 @@ class CentroidProposalGenerator(nn.Module):
         levels = self.neck(maps)
 
         anchors = anchor_grid(height, width, self.anchor_stride, images.device)  # (gh, gw, 2)
-        anchors = anchors.expand(len(images), -1, -1, -1)  # (B, gh, gw, 2)
+        anchors = anchors.expand(images.shape[0], -1, -1, -1)  # (B, gh, gw, 2)
         finest = sample(levels[0], anchors, self.strides[0])  # (B, C, gh, gw)
         moved = anchors + self.offset_head(finest.permute(0, 2, 3, 1))  # (B, gh, gw, 2)
 

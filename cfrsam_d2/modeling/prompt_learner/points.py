@@ -4,8 +4,6 @@ B images, H×W px, gh×gw = A anchors, h×w cells of a map, N points, K classes.
 (x, y) in px.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from detectron2.structures import Instances
@@ -22,11 +20,11 @@ def anchor_grid(height: int, width: int, stride: int, device: torch.device | Non
         (gh, gw, 2) = (⌈H/stride⌉, ⌈W/stride⌉, 2) points (x, y) in px, float32.
     """
     y, x = (
-        torch.arange(math.ceil(length / stride), dtype=torch.float32, device=device) * stride
+        torch.arange(-(-length // stride), dtype=torch.float32, device=device) * stride
         + (length % stride or stride) / 2
         for length in (height, width)
     )
-    return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
 def sample_at_points(
@@ -44,12 +42,11 @@ def sample_at_points(
     Returns:
         (B, C, gh, gw) samples.
     """
-    size = stride * points.new_tensor(feature.shape[-2:]).flip(0)
+    height, width = feature.shape[-2:]
+    x, y = points.unbind(-1)
+    grid = torch.stack([2 * x / (stride * width) - 1, 2 * y / (stride * height) - 1], dim=-1)
     return F.grid_sample(
-        feature.to(points.dtype),
-        2 * points / size - 1,
-        padding_mode="zeros",
-        align_corners=not centred,
+        feature.to(points.dtype), grid, padding_mode="zeros", align_corners=not centred
     )
 
 

@@ -74,11 +74,12 @@ class Attention(sam.Attention):
         if not self.fast:
             return super().forward(F.pad(x, (0, 0, 0, window[1] - width, 0, window[0] - height)))
         read = [
-            min(n + self.reads_padding, w) for n, w in zip((height, width), window, strict=True)
+            w if n == w else min(n + self.reads_padding, w)
+            for n, w in zip((height, width), window, strict=True)
         ]
         qkv = self.qkv(x)
         if (height, width) != window:
-            real, qkv = qkv, self.qkv.bias.to(qkv.dtype).repeat(len(x), *window, 1)
+            real, qkv = qkv, self.qkv.bias.to(qkv.dtype).repeat(x.shape[0], *window, 1)
             qkv[:, :height, :width] = real
         qkv = qkv.unflatten(3, (3, self.num_heads, -1))  # (n, w, w, 3, E, d)
         q, k, v = qkv.permute(3, 0, 4, 1, 2, 5)  # (n, E, w, w, d) each
@@ -86,17 +87,33 @@ class Attention(sam.Attention):
         attended = F.scaled_dot_product_attention(
             q.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), self._position_bias(q, window)
         )
-        return self.proj(attended.unflatten(2, read).permute(0, 2, 3, 1, 4).flatten(3))
+        attended = torch.cat(attended.unbind(1), dim=2)  # (n, queries, D)
+        return self.proj(attended.unflatten(1, read))
 
     def _position_bias(self, q: Tensor, window: tuple[int, int]) -> Tensor:
         """The part of relative positions in the logits: (n, E, queries, keys)."""
         height, width = q.shape[2:4]
-        of_rows = sam.get_rel_pos(window[0], window[0], self.rel_pos_h)[:height]  # (h, w, d)
-        of_columns = sam.get_rel_pos(window[1], window[1], self.rel_pos_w)[:width]
+        of_rows = relative_positions(window[0], self.rel_pos_h)[:height]  # (h, w, d)
+        of_columns = relative_positions(window[1], self.rel_pos_w)[:width]
         rows = torch.einsum("nehwd,hkd->nehwk", q, of_rows)
         columns = torch.einsum("nehwd,wkd->nehwk", q, of_columns)
         bias = rows[..., :, None] + columns[..., None, :]  # queries by rows and columns of keys
         return bias.flatten(4).flatten(2, 3)
+
+
+def relative_positions(length: int, table: Tensor) -> Tensor:
+    """What a table says of each cell seen from each other one, as SAM's `get_rel_pos`.
+
+    Args:
+        length: w, cells of a side.
+        table: (t, d), resized to the 2w − 1 distances that there are.
+
+    Returns:
+        (w, w, d).
+    """
+    table = F.interpolate(table.T[None], size=2 * length - 1, mode="linear")[0].T
+    cells = torch.arange(length, device=table.device)
+    return table[cells[:, None] - cells + (length - 1)]
 
 
 class Block(nn.Module):
@@ -123,12 +140,21 @@ class Block(nn.Module):
     def _attend(self, x: Tensor) -> Tensor:
         """Attend within windows, (B, H, W, D): those that are whole, and those cut by an edge."""
         rest = [length % self.window_size for length in x.shape[1:3]]
+        if any(isinstance(length, torch.SymInt) for length in rest):  # for an export to any size
+            return self._attend_padded(x)
         bands = []
         for band in x.split([x.shape[1] - rest[0], rest[0]], dim=1):
             parts = band.split([x.shape[2] - rest[1], rest[1]], dim=2)
             alike = [self._attend_alike(part) for part in parts if part.numel()]
             bands += [torch.cat(alike, dim=2)] if alike else []
         return torch.cat(bands, dim=1)
+
+    def _attend_padded(self, x: Tensor) -> Tensor:
+        """As `_attend`, all windows made whole by zeros, as SAM does."""
+        height, width = x.shape[1:3]
+        missing = [-length % self.window_size for length in (height, width)]
+        padded = F.pad(x, (0, 0, 0, missing[1], 0, missing[0]))
+        return self._attend_alike(padded)[:, :height, :width]
 
     def _attend_alike(self, x: Tensor) -> Tensor:
         """Attend within the windows of a map (B, H, W, D) that are all of one shape."""

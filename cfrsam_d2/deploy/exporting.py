@@ -1,0 +1,96 @@
+"""Write the networks of a model as files, for ONNX Runtime or as programs of `torch.export`."""
+
+import warnings
+from contextlib import ExitStack
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from tqdm import tqdm
+
+from .._version import __version__
+from ..checkpoint.frozen import checksum
+from ..errors import UserError
+from ..files import write_json
+from ..modeling.meta_arch import PromptLearner
+from ..modeling.plain import plain_form
+from ..modeling.sam.mala import AdaptiveMultiScaleConv
+from .networks import Network, networks_of
+
+RECORD = "export.json"  # what was exported, beside the networks
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+OPSET = 20
+# What the networks are made with, so that a config cannot change it afterwards.
+FIXED = (
+    "MODEL.META_ARCHITECTURE",
+    "MODEL.BACKBONE.NAME",
+    "MODEL.CFRSAM.NEGATIVE_PROMPTS",
+    "MODEL.MASK_HEAD.REFINEMENT",
+    "MODEL.PROMPT_LEARNER.ANCHOR_STRIDE",
+    "MODEL.PROMPT_LEARNER.NUM_CLASSES",
+    "MODEL.PROMPT_LEARNER.SAMPLING",
+)
+
+
+def export_networks(model: PromptLearner, cfg: CfgNode, folder: Path, form: str) -> None:
+    """Write a file for each network of a model in eval mode, and the record of them all.
+
+    Args:
+        model: of either stage.
+        cfg: of the model.
+        folder: which exists.
+        form: "onnx" or "torch".
+
+    Raises:
+        UserError: the model cannot be exported, or what that takes is not installed.
+    """
+    write = _write_onnx if form == "onnx" else _write_program
+    for network in tqdm([*networks_of(model)], "networks", leave=False):
+        path = folder / (network.name + SUFFIXES[form])
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporters, about themselves
+            write(network, _program(network), path)
+    record = {
+        "weights": checksum(model, ""),
+        "config": {key: config_value(cfg, key) for key in FIXED},
+        "versions": {"cfrsam_d2": __version__, "torch": torch.__version__},
+    }
+    write_json(folder / RECORD, record)
+
+
+def config_value(cfg: CfgNode, key: str) -> Any:
+    """The value of a key such as "MODEL.MASK_HEAD.REFINEMENT"."""
+    return reduce(getattr, key.split("."), cfg)
+
+
+def _program(network: Network) -> torch.export.ExportedProgram:
+    with ExitStack() as forms:
+        for module in network.module.modules():
+            if isinstance(module, AdaptiveMultiScaleConv):
+                forms.enter_context(plain_form(module))  # a tenth of the steps
+        return torch.export.export(
+            network.module,
+            tuple(network.inputs.values()),
+            dynamic_shapes=network.sizes,
+            strict=False,
+        )
+
+
+def _write_program(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:
+    torch.export.save(program, path)
+
+
+def _write_onnx(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:
+    try:
+        exported = torch.onnx.export(
+            program, dynamo=True, opset_version=OPSET, input_names=[*network.inputs], verbose=False
+        )
+    except ImportError:
+        raise UserError(
+            "exporting to ONNX needs onnx and onnxscript: pip install cfrsam_d2[export], or export "
+            "with --form torch"
+        ) from None
+    assert exported is not None
+    exported.save(path)

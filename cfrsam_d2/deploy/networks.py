@@ -1,0 +1,132 @@
+"""The networks of a model: from tensors to tensors, for any number of images and prompts.
+
+B images, R prompts of all of them, H×W px, h×w = H/16×W/16 cells, A anchors, K classes, C = 256.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from ..errors import UserError
+from ..modeling.mask_head import ImageMaps, PointPromptedMaskHead
+from ..modeling.meta_arch import CFRSAM, PromptLearner
+from ..modeling.prompt_learner import CentroidProposalGenerator
+
+MOST = 1024  # images or cells along a side, and prompts at once
+
+
+@dataclass(frozen=True)
+class Network:
+    """
+    Attributes:
+        name: of its file.
+        module: tensors to a tuple of tensors.
+        inputs: by name, such as it may be called with.
+        sizes: of each input, which of its dimensions may be of what size.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    sizes: tuple[dict[int, Any], ...]
+
+
+class Points(nn.Module):
+    """Stage 1: images (B, 3, H, W) to points (B, A, 2), logits (B, A, K+1) and mask (B, H, W)."""
+
+    def __init__(self, generator: CentroidProposalGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        predictions = self.generator.predict(images)
+        return predictions.points, predictions.logits, predictions.mask_logits
+
+
+class Encoder(nn.Module):
+    """Images to what their prompts share: the embeddings (B, C, h, w) and, of the refiner,
+    D (B, 32, H, W) and G (B, 32, H/4, W/4)."""
+
+    def __init__(self, model: CFRSAM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = self.model.encode(images)
+        if maps.detail is None or maps.deep_features is None:
+            return (maps.embeddings,)
+        return maps.embeddings, maps.detail, maps.deep_features
+
+
+class Decoder(nn.Module):
+    """SAM's decoder: embeddings, prompts (R, 2) or (R, 1+k, 2) and the index of each one's image to
+    initial logits (R, H/4, W/4), estimated IoU (R,) and U (R, 32, H/4, W/4)."""
+
+    def __init__(self, head: PointPromptedMaskHead, cell: int) -> None:
+        super().__init__()
+        self.head = head
+        self.cell = cell  # px
+
+    def forward(self, embeddings: Tensor, prompts: Tensor, image: Tensor) -> tuple[Tensor, ...]:
+        height, width = (self.cell * side for side in embeddings.shape[-2:])
+        decoded = self.head.decode(ImageMaps((height, width), embeddings), prompts, image)
+        return decoded.logits, decoded.pred_iou, decoded.features
+
+
+def networks_of(model: PromptLearner) -> Iterator[Network]:
+    """The networks that a model of either stage is made of, in the order of the flow.
+
+    Raises:
+        UserError: one of them cannot be exported.
+    """
+    generator = model.proposal_generator
+    if generator.proposes_boxes:
+        raise UserError(
+            "MODEL.PROPOSAL_GENERATOR.NAME is BoxProposalGenerator: only models that points prompt "
+            "can be exported, name a config of CentroidProposalGenerator"
+        )
+    images = Dim("images", min=1, max=MOST)
+    cells = Dim("height", min=1, max=MOST), Dim("width", min=1, max=MOST)
+    example = torch.zeros(2, 3, 128, 192, device=model.device)
+    # ConvNeXt's coarsest level needs whole cells.
+    of_stage1 = {0: images, 2: 32 * cells[0], 3: 32 * cells[1]}
+    yield Network("points", Points(generator), {"images": example}, (of_stage1,))
+    if isinstance(model, CFRSAM):
+        yield from _networks_of_stage2(model, example)
+
+
+def _networks_of_stage2(model: CFRSAM, images: Tensor) -> Iterator[Network]:
+    head, step = model.mask_head, model.backbone.size_divisibility
+    count, prompts = Dim("images", min=1, max=MOST), Dim("prompts", min=1, max=MOST)
+    # At least 64 px a side: adapters reflect their maps.
+    height, width = (Dim(side, min=64 // step, max=MOST) for side in ("height", "width"))
+    sizes = ({0: count, 2: step * height, 3: step * width},)
+    yield Network("encoder", Encoder(model), {"images": images}, sizes)
+
+    cells = Dim("height", min=4, max=MOST), Dim("width", min=4, max=MOST)
+    batch, cell = images.shape[0], 16
+    side = images.shape[-2] // cell, images.shape[-1] // cell
+    points = images.new_zeros((5, 2))
+    sizes = ({0: count, 2: cells[0], 3: cells[1]}, {0: prompts}, {0: prompts})
+    if model.negative_prompts:
+        points = images.new_zeros((5, 1 + model.negative_prompts, 2))
+    inputs = {
+        "embeddings": images.new_zeros((batch, 256, *side)),
+        "prompts": points,
+        "image": torch.arange(len(points), device=images.device) % batch,
+    }
+    yield Network("decoder", Decoder(head, cell), inputs, sizes)
+
+    if head.bgmr is not None:
+        quarter = {0: prompts, 2: cells[0], 3: cells[1]}
+        full = {0: prompts, 2: 4 * cells[0], 3: 4 * cells[1]}
+        inputs = {
+            "detail": images.new_zeros((5, 32, 48, 96)),
+            "mask_features": images.new_zeros((5, 32, 12, 24)),
+            "deep_features": images.new_zeros((5, 32, 12, 24)),
+        }
+        yield Network("refiner", head.bgmr, inputs, (full, quarter, quarter))
