@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..evaluation import bootstrap
 from ..evaluation.tables import Row
 from ..evaluation.writers import format_table, none_if_nan
 from ..files import write_json
-from .report import bootstrap, read_comparison
+from .report import read_comparison
 from .report.comparison import statistics
 from .stage import Stage, run_all
 
@@ -101,8 +102,8 @@ def compare_sides(without: Sequence[Path], with_lever: Sequence[Path], dataset: 
         there is none.
     """
     comparison = read_comparison([*without, *with_lever], dataset)
-    tissues = [image.get("tissue", "unknown") for image in comparison.dataset.images]
-    weights = bootstrap.resamples(len(tissues))
+    tissues = comparison.tissues
+    weights = bootstrap.resamples(tissues)
     of_runs = [
         statistics(run, analysis, tissues)
         for run, analysis in zip(comparison.runs, comparison.analyses, strict=True)

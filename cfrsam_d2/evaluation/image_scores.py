@@ -6,8 +6,9 @@ import numpy as np
 
 from .detection import PairCounts, class_counts, count_pairs, radius_at
 from .jaccard import aji, aji_plus
+from .lost_quality import lost_quality
 from .nucleus_maps import NucleusMaps, NucleusPoints
-from .overlap import measure_overlap
+from .overlap import Overlap, measure_overlap
 from .panoptic_quality import PanopticQuality, panoptic_quality
 
 
@@ -21,6 +22,8 @@ class SegmentationScores:
         by_class_one_map: the same of the predicted classes' parts of one map of all nuclei.
         aji: aggregated Jaccard index of the class-free maps, NaN without ground truth.
         aji_plus: the same with one-to-one pairs.
+        lost: the parts of 1 − bPQ, (6,), see `lost_quality`.
+        lost_by_class: the parts of each class's 1 − PQ, (K, 6).
     """
 
     binary: PanopticQuality
@@ -28,6 +31,8 @@ class SegmentationScores:
     by_class_one_map: tuple[PanopticQuality, ...]
     aji: float
     aji_plus: float
+    lost: np.ndarray
+    lost_by_class: np.ndarray
 
     @property
     def bpq(self) -> float:
@@ -121,28 +126,39 @@ def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores
         UserError: the maps differ in size.
     """
     overlap = measure_overlap(gt.label_map, pred.label_map)
-    by_class = _class_qualities(gt, pred.class_maps)
+    of_classes = _class_overlaps(gt, pred.class_maps)
+    by_class = _class_qualities(of_classes)
     one_map, by_class_one_map = pred.visible_class_maps, by_class
     if not np.array_equal(one_map, pred.class_maps):  # it is the slow part
-        by_class_one_map = _class_qualities(gt, one_map)
+        by_class_one_map = _class_qualities(_class_overlaps(gt, one_map))
+    lost, lost_by_class = lost_quality(gt, pred, of_classes)
     return SegmentationScores(
         binary=panoptic_quality(overlap),
         by_class=by_class,
         by_class_one_map=by_class_one_map,
         aji=aji(overlap),
         aji_plus=aji_plus(overlap),
+        lost=lost,
+        lost_by_class=lost_by_class,
     )
 
 
-def _class_qualities(gt: NucleusMaps, pred_maps: np.ndarray) -> tuple[PanopticQuality, ...]:
+def _class_overlaps(gt: NucleusMaps, pred_maps: np.ndarray) -> list[tuple[Overlap, Overlap | None]]:
+    """Of each class's maps, and of the nuclei of unknown class with them, if there are any."""
     has_unknown = gt.unknown_map.any()
-    return tuple(
-        panoptic_quality(
+    return [
+        (
             measure_overlap(gt_map, pred_map),
             measure_overlap(gt.unknown_map, pred_map) if has_unknown else None,
         )
         for gt_map, pred_map in zip(gt.class_maps, pred_maps, strict=True)
-    )
+    ]
+
+
+def _class_qualities(
+    of_classes: list[tuple[Overlap, Overlap | None]],
+) -> tuple[PanopticQuality, ...]:
+    return tuple(panoptic_quality(*overlaps) for overlaps in of_classes)
 
 
 def _known_pqs(by_class: tuple[PanopticQuality, ...]) -> list[float]:

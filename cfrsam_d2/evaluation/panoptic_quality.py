@@ -52,17 +52,23 @@ def panoptic_quality(overlap: Overlap, unknown: Overlap | None = None) -> Panopt
         unknown: of nuclei of unknown class and the same predictions, whose own class is scored: a
             prediction that pairs with one of these alone is not counted.
     """
-    matched = _matched(overlap)
+    matched = matched_pairs(overlap)
     tp = int(np.count_nonzero(matched))
     ious = overlap.intersections[matched] / overlap.unions[matched]
     gt_count, pred_count = matched.shape
     if unknown is not None:
-        pred_count -= np.count_nonzero(_matched(unknown).any(axis=0) & ~matched.any(axis=0))
+        pred_count -= np.count_nonzero(pairs_with_unknown_alone(unknown, matched))
     return PanopticQuality(tp, int(pred_count) - tp, gt_count - tp, float(ious.sum()))
 
 
-def _matched(overlap: Overlap) -> np.ndarray:
+def matched_pairs(overlap: Overlap) -> np.ndarray:
+    """(N, M) bool: IoU > 0.5."""
     return 2 * overlap.intersections > overlap.unions
+
+
+def pairs_with_unknown_alone(unknown: Overlap, matched: np.ndarray) -> np.ndarray:
+    """(M,) bool: predictions that pair with a nucleus of unknown class, and with no other."""
+    return matched_pairs(unknown).any(axis=0) & ~matched.any(axis=0)
 
 
 def pool(counts: list[PanopticQuality]) -> PanopticQuality:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .detection import class_scores, detection_scores, mean_class_f1
 from .image_scores import ImageScores, SegmentationScores
+from .lost_quality import KINDS
 from .panoptic_quality import pool
 
 Row = dict[str, Any]
@@ -29,8 +30,9 @@ def summarize(
         tissues: names in the order of the tables; others follow in the order of the images.
 
     Returns:
-        "segmentation", "class_pq", "tissue_bpq", "tissue_mpq" (these four only if masks were
-        predicted), "detection", "classification". "mean_class_F1" of "detection" is there if all
+        "segmentation", "class_pq", "tissue_bpq", "tissue_mpq", "lost_bpq", "lost_mpq" (these six
+        only if masks were predicted), "detection", "classification". "mean_class_F1" of "detection"
+        is there if all
         records have `class_counts`. Names hold no "-", which Detectron2's `print_csv_format` would
         hide: Bile-duct becomes Bile_duct.
     """
@@ -42,6 +44,9 @@ def summarize(
         groups["class_pq"] = _column(class_rows, "class", "PQ")
         groups["tissue_bpq"] = _column(tissue_rows, "tissue", "bPQ")
         groups["tissue_mpq"] = _column(tissue_rows, "tissue", "mPQ")
+        for row in lost_table(images):
+            name, *kinds = row.items()
+            groups[f"lost_{name[1].lower()}"] = {_metric_name(key): part for key, part in kinds}
     of_all, *of_classes = detection_table(images, class_names)
     groups["detection"] = {score: of_all[score] for score in ("P", "R", "F1")}
     counts = [image.class_counts for image in images if image.class_counts is not None]
@@ -89,6 +94,19 @@ def tissue_table(images: Sequence[ImageScores], tissues: Sequence[str] = ()) -> 
         row["mPQ_one_map"] = _mean(_mean(score.class_pqs_one_map) for score in scores)
         rows.append(row)
     return rows
+
+
+def lost_table(images: Sequence[ImageScores]) -> list[Row]:
+    """What is missing to 1 in bPQ and mPQ, by kind of error; means as those of the scores."""
+    parts: dict[str, list[np.ndarray]] = {"bPQ": [], "mPQ": []}
+    for tissue in dict.fromkeys(image.tissue for image in images):
+        scores = _segmentations(image for image in images if image.tissue == tissue)
+        parts["bPQ"].append(_mean_rows([score.lost for score in scores]))
+        parts["mPQ"].append(_mean_rows([_mean_rows(score.lost_by_class) for score in scores]))
+    return [
+        {"lost of": name, **dict(zip(KINDS, _mean_rows(of_tissues).tolist(), strict=True))}
+        for name, of_tissues in parts.items()
+    ]
 
 
 def class_table(images: Sequence[ImageScores], class_names: Sequence[str]) -> list[Row]:
@@ -156,12 +174,19 @@ def _column(rows: Sequence[Row], key: str, value: str) -> dict[str, float]:
 
 
 def _metric_name(name: str) -> str:
-    return name.replace("-", "_")
+    return name.replace("-", "_").replace(" ", "_")
 
 
 def _mean(values: Iterable[float]) -> float:
     known = _known(values)
     return float(known.mean()) if known.size else float("nan")
+
+
+def _mean_rows(rows: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """The mean of rows, of which those of NaN are left out."""
+    rows = np.asarray(rows)
+    known = rows[~np.isnan(rows).any(axis=1)]
+    return known.mean(axis=0) if len(known) else np.full(rows.shape[1], np.nan)
 
 
 def _std(values: Iterable[float]) -> float:

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from ..csv_cells import text_cell
 from ..files import write_bytes
 from .image_scores import ImageScores
+from .intervals import interval_table
 from .tables import (
     Row,
     average_and_std_rows,
@@ -19,6 +20,7 @@ from .tables import (
     detection_table,
     has_segmentation,
     image_table,
+    lost_table,
     tissue_table,
 )
 
@@ -26,13 +28,16 @@ from .tables import (
 def dataset_tables(
     images: Sequence[ImageScores], class_names: Sequence[str], tissues: Sequence[str]
 ) -> dict[str, list[Row]]:
-    """Build the tables of a dataset by name: tissues, classes (both of masks only), detection."""
+    """Build the tables of a dataset by name: tissues, classes, lost (these three only of masks),
+    detection, intervals."""
     tables = {}
     if has_segmentation(images):
         tissue_rows = tissue_table(images, tissues)
         tables["tissues"] = tissue_rows + average_and_std_rows(tissue_rows)
         tables["classes"] = class_table(images, class_names)
+        tables["lost"] = lost_table(images)
     tables["detection"] = detection_table(images, class_names)
+    tables["intervals"] = interval_table(images, class_names)
     return tables
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cfrsam_d2.evaluation.image_scores import ImageScores, SegmentationScores
+from cfrsam_d2.evaluation.lost_quality import KINDS
 from cfrsam_d2.evaluation.panoptic_quality import PanopticQuality
 
 
@@ -42,5 +43,20 @@ def record(
         file_name=f"{image_id}.png",
         tissue=tissue,
         confusion=confusion,
-        segmentation=SegmentationScores(binary, by_class, by_class_one_map or by_class, aji, aji),
+        segmentation=SegmentationScores(
+            binary,
+            by_class,
+            by_class_one_map or by_class,
+            aji,
+            aji,
+            lost=_one_kind(binary),
+            lost_by_class=np.array([_one_kind(each) for each in by_class]),
+        ),
     )
+
+
+def _one_kind(quality: PanopticQuality) -> np.ndarray:
+    """All that is lost as that of one kind; NaN without ground truth."""
+    lost = np.zeros(len(KINDS))
+    lost[0] = 1 - quality.pq
+    return lost if quality.has_ground_truth else np.full(len(KINDS), np.nan)

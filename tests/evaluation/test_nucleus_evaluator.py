@@ -239,6 +239,7 @@ def test_points_alone_give_detection_and_classification(tmp_path: Path):
         "metrics.json",
         "detection.csv",
         "images.csv",
+        "intervals.csv",
         "predictions.json",
     }
     annotations = read_predictions(tmp_path / "predictions.json").annotations

@@ -62,6 +62,9 @@ def test_classes_of_one_map_are_averaged_apart():
     # All else follows the classes painted by themselves.
     assert scores["segmentation"]["mPQ_image"] == pytest.approx((0.7 + 0.5) / 2)
     assert scores["tissue_mpq"] == pytest.approx({"Colon": 0.7, "Lung": 0.5})
+    for score in ("bPQ", "mPQ"):
+        lost = sum(scores[f"lost_{score.lower()}"].values())
+        assert lost == pytest.approx(1 - scores["segmentation"][score])
     assert scores["class_pq"] == pytest.approx({"round": 0.65, "long_cell": 0.6})
     rows = image_table(images, CLASSES)
     assert [row["mPQ"] for row in rows] == pytest.approx([0.7, 0.5])
@@ -136,7 +139,8 @@ def test_files_hold_every_number_and_no_nan(images: list[ImageScores], tmp_path:
     tables = dataset_tables(images, CLASSES, ())
     write_scores(tmp_path / "new", metrics, tables, images, CLASSES)
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {"metrics.json", "tissues.csv", "classes.csv", "detection.csv", "images.csv"}
+    written = ("tissues", "classes", "lost", "detection", "intervals", "images")
+    assert names == {"metrics.json", *(f"{name}.csv" for name in written)}
     stored = json.loads((tmp_path / "new/metrics.json").read_text())
     assert stored["tissue_bpq"]["Lung"] is None
     assert stored["segmentation"] == metrics["segmentation"]

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...evaluation import bootstrap
 from ...evaluation.detection import detection_scores
-from . import bootstrap
+from ...evaluation.intervals import score_statistics
 from .error_analysis import ErrorAnalysis, Outlines, analyze_errors
 from .names import score_name
 from .run import Dataset, Run, read_runs
@@ -25,6 +26,23 @@ class Comparison(NamedTuple):
     dataset: Dataset
     runs: Sequence[Run]
     analyses: Sequence[ErrorAnalysis]
+
+    @property
+    def tissues(self) -> list[str]:
+        """Of each image."""
+        return [image.get("tissue", "unknown") for image in self.dataset.images]
+
+    @property
+    def seeds(self) -> list[list[str]]:
+        """The names of runs that differ in their seed alone, two or more together."""
+        by_recipe: dict[Any, list[Run]] = {}
+        for run in self.runs:
+            by_recipe.setdefault((run.recipe, run.has_masks), []).append(run)
+        return [
+            [run.name for run in runs]
+            for runs in by_recipe.values()
+            if len({run.seed for run in runs}) == len(runs) > 1
+        ]
 
     @property
     def with_masks(self) -> list[tuple[Run, ErrorAnalysis]]:
@@ -83,20 +101,6 @@ def statistics(
     run: Run, analysis: ErrorAnalysis, tissues: Sequence[str]
 ) -> dict[str, bootstrap.Statistic]:
     """Statistics to compare runs by: scores of metrics.json as functions of the images' weights."""
-    detection = {
-        score_name("F1"): bootstrap.pooled_f1(analysis.confusions, analysis.unknown),
-        "mean F1 of classes": bootstrap.mean_class_f1(analysis.confusions),
-    }
-    if not run.has_masks:
-        return detection
-    scores = run.image_scores
-    statistics = {}
-    for name in ("bPQ", "mPQ"):
-        statistics[name] = bootstrap.mean_over_tissues(scores[name], tissues)
-        statistics[score_name(f"{name}_image")] = bootstrap.mean_over_images(scores[name])
-    for name in ("DQ", "SQ", "AJI", "AJI+"):
-        statistics[name] = bootstrap.mean_over_images(scores[name])
-    for name, values in scores.items():
-        if name.startswith("PQ_"):
-            statistics[f"PQ of {name.removeprefix('PQ_')}"] = bootstrap.mean_over_images(values)
-    return statistics | detection
+    scores = run.image_scores if run.has_masks else {}
+    of_keys = score_statistics(scores, analysis.confusions, analysis.unknown, tissues)
+    return {score_name(key): statistic for key, statistic in of_keys.items()}

@@ -18,8 +18,8 @@ from ...evaluation.nucleus_maps import (
     ground_truth_maps,
     predicted_maps,
 )
+from ...evaluation.pairing import ERRORS, Pairing, pair_nuclei
 from ...structures.rle import decode_mask
-from .pairing import ERRORS, Pairing, pair_nuclei
 
 Annotations = Sequence[dict[str, Any]]  # `segmentation`, `category_id` and `point` of nuclei
 

@@ -8,8 +8,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ...data.image import read_rgb
+from ...evaluation.pairing import ERRORS
 from .error_analysis import Place
-from .pairing import ERRORS
 from .picture import Box, Layer, Picture, image_uri, layer, longest_side
 from .run import Dataset, Run
 

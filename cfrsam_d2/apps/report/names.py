@@ -10,6 +10,9 @@ SCORES = {
     "mPQ_plus": "mPQ+",
     "F1": "F1 of detection",
     "mean_class_F1": "mean F1 of classes, each paired by itself",
+    "false_positive": "false positive",
+    "wrong_class": "wrong class",
+    "poor_outline": "poor outline",
 }
 _LOSSES = {"total_loss": "loss, all terms", "lr": "learning rate"}
 _PARTS = {
@@ -24,8 +27,8 @@ _PARTS = {
 
 
 def score_name(key: str) -> str:
-    """Of a key of metrics.json's groups."""
-    return SCORES.get(key, key)
+    """Of a key of metrics.json's groups, or a column of images.csv."""
+    return SCORES.get(key, f"PQ of {key[3:]}" if key.startswith("PQ_") else key)
 
 
 def curve_name(key: str) -> str:

@@ -7,7 +7,7 @@ from .comparison import Comparison
 from .notes import notes
 from .picture_sections import errors, images
 from .plot_sections import calibration, distribution, size_and_density, training
-from .score_sections import classes, differences, scores
+from .score_sections import classes, differences, intervals, scores
 
 
 def build_page(comparison: Comparison, num_images: int) -> str:
@@ -19,6 +19,7 @@ def build_page(comparison: Comparison, num_images: int) -> str:
     """
     all_sections = {
         "Scores": scores(comparison),
+        "Intervals": intervals(comparison),
         "Differences": differences(comparison),
         "Training": training(comparison),
         "Scores of images": distribution(comparison),

@@ -13,6 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ...data.palette import UNKNOWN_COLOR, class_colors
 from ...data.registration import register_custom_datasets
 from ...engine import check_registered
+from ...engine.config_file import leaves
 from ...errors import UserError
 from ...evaluation.predictions import PREDICTIONS_NAME, read_predictions
 from ...structures.coco import UNKNOWN_CLASS, UNKNOWN_NAME
@@ -23,6 +24,14 @@ _NO_CONFIG = (
     *(OSError, LookupError, AttributeError, TypeError, ValueError),
     *(AssertionError, RecursionError, yaml.YAMLError),
 )
+# What differs between the seeds of one training, and between what they were tested on.
+_OF_SEEDS = {
+    "SEED",
+    "OUTPUT_DIR",
+    "DATASETS.TEST",
+    "MODEL.WEIGHTS",
+    "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS",
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,9 @@ class Run:
         curves: the lines of `metrics.json` of the training; [] if there was none.
         unreadable_lines: of that file, which are left out.
         best_metric: the validation score that chose the weights.
+        recipe: its config without the seed and the places of files: runs of one recipe differ by
+            chance alone.
+        seed: None if its config has none.
     """
 
     name: str
@@ -79,6 +91,8 @@ class Run:
     curves: list[dict[str, float]]
     unreadable_lines: int
     best_metric: str
+    recipe: str
+    seed: int | None
 
     @property
     def has_masks(self) -> bool:
@@ -181,7 +195,13 @@ def _read_run(folder: Path, name: str, cfg: CfgNode, dataset: Dataset) -> Run:
         curves=curves,
         unreadable_lines=unreadable_lines,
         best_metric=cfg.TEST.BEST_METRIC,
+        recipe=_recipe(cfg),
+        seed=cfg.get("SEED"),
     )
+
+
+def _recipe(cfg: CfgNode) -> str:
+    return repr([(key, value) for key, value in leaves(cfg) if key not in _OF_SEEDS])
 
 
 def _read_nuclei(scores: Path, dataset: Dataset, has_masks: bool) -> list[list[dict[str, Any]]]:

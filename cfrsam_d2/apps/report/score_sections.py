@@ -5,8 +5,9 @@ A section takes the comparison and gives HTML, or "" where it has nothing to say
 
 from collections.abc import Mapping, Sequence
 
+from ...evaluation import bootstrap
 from ...evaluation.paper_scores import paper_metrics
-from . import bootstrap, tables
+from . import tables
 from .comparison import Comparison, statistics
 from .names import score_name
 
@@ -20,6 +21,10 @@ def scores(comparison: Comparison) -> str:
     for group, (corner, caption) in groups.items():
         columns = _columns("here", group, ours) + _columns("paper", group, paper, is_paper=True)
         content += _score_table(caption, corner, columns)
+    lost = []
+    for group, title in (("lost_bpq", "lost of bPQ"), ("lost_mpq", "lost of mPQ")):
+        lost += _columns(title, group, ours)
+    content += _score_table("What is missing to 1", "error", lost)
     tissues = []
     for group, title in (("tissue_bpq", "bPQ"), ("tissue_mpq", "mPQ")):
         tissues += _columns(title, group, ours) + _columns(title, group, paper, is_paper=True)
@@ -39,13 +44,35 @@ def scores(comparison: Comparison) -> str:
     return f'{note}<div class="tables">{content}</div>'
 
 
+def intervals(comparison: Comparison) -> str:
+    """Each run's scores with their intervals, and what several seeds of one config vary."""
+    tissues = comparison.tissues
+    weights = bootstrap.resamples(tissues)
+    of_runs = {}
+    for run, analysis in zip(comparison.runs, comparison.analyses, strict=True):
+        of_scores = statistics(run, analysis, tissues)
+        of_runs[run.name] = {
+            name: bootstrap.interval(statistic, weights) for name, statistic in of_scores.items()
+        }
+    content = tables.interval_table("Scores with intervals", of_runs)
+    for runs in comparison.seeds:
+        content += tables.seed_table(
+            f"Over {len(runs)} seeds: {', '.join(runs)}", [of_runs[name] for name in runs]
+        )
+    return (
+        f"<p>The interval is the middle 95 % of {bootstrap.NUM_RESAMPLES:,} resamples of images, "
+        "as many of each tissue as there are. Runs that differ in their SEED alone have their mean "
+        f'and standard deviation below.</p><div class="tables">{content}</div>'
+    )
+
+
 def differences(comparison: Comparison) -> str:
     """Every other run against the first one, with intervals."""
     first, *others = zip(comparison.runs, comparison.analyses, strict=True)
     if not others:
         return ""
-    weights = bootstrap.resamples(len(comparison.dataset.images))
-    tissues = [image.get("tissue", "unknown") for image in comparison.dataset.images]
+    tissues = comparison.tissues
+    weights = bootstrap.resamples(tissues)
     of_first = statistics(*first, tissues)
     content = ""
     for run, analysis in others:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...evaluation.bootstrap import Difference, Interval
 from ...evaluation.tables import Row
 from ...structures.coco import UNKNOWN_NAME
-from .bootstrap import Difference
 
 MISSING = "–"
 
@@ -102,6 +102,33 @@ def confusion_table(
         cells = "".join(f'<td style="--share:{count / total:.3f}">{count}</td>' for count in counts)
         body += f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>'
     return _table(caption, head, body, "confusion")
+
+
+def interval_table(caption: str, of_runs: Mapping[str, Mapping[str, Interval]]) -> str:
+    """Each run's scores, and between what they lie."""
+    names = dict.fromkeys(name for scores in of_runs.values() for name in scores)
+    rows = []
+    for name in names:
+        row: Row = {"score": name}
+        for run, scores in of_runs.items():
+            row[run] = _interval(scores[name]) if name in scores else MISSING
+        rows.append(row)
+    return row_table(caption, rows)
+
+
+def seed_table(caption: str, of_runs: Sequence[Mapping[str, Interval]]) -> str:
+    """The mean of the runs' scores and their standard deviation."""
+    rows = []
+    for name in of_runs[0]:
+        values = [scores[name].value for scores in of_runs]
+        rows.append(
+            {"score": name, "mean": np.mean(values).item(), "std": np.std(values, ddof=1).item()}
+        )
+    return row_table(caption, rows)
+
+
+def _interval(score: Interval) -> str:
+    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
 
 
 def difference_table(

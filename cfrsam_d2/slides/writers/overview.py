@@ -17,6 +17,7 @@ SMOOTHING = 50.0  # µm, the deviation of the Gaussian that makes a density of p
 _CELL = 10.0  # µm, of the squares in which nuclei are counted
 _OPACITY = 0.65  # of the highest density
 _FEW = 0.02  # of the highest density: below, only the slide is seen
+_BAND = 128  # px, rows that are drawn at once
 _BAR = 24, 200, 12  # px: width and height of the colour bar, and its distance from the edges
 
 
@@ -42,7 +43,9 @@ def write_overview(
         np.add.at(counts, (row, column), 1)
     cell_mm2 = height / rows * width / columns * (mpp / 1000) ** 2
     density = gaussian_filter(counts, SMOOTHING / _CELL, mode="constant") / cell_mm2
-    density = cv2.resize(density, (width, height), interpolation=cv2.INTER_LINEAR)
+    density = cv2.resize(
+        density.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
     file = io.BytesIO()
     Image.fromarray(_drawn(picture, density)).save(file, "JPEG", quality=88)
     write_bytes(path, file.getvalue())
@@ -53,10 +56,14 @@ def _drawn(picture: np.ndarray, density: np.ndarray) -> np.ndarray:
     highest = density.max()
     if highest == 0:
         return picture
-    share = density / highest
-    opacity = np.where(share > _FEW, _OPACITY * np.sqrt(share), 0)[..., None]
-    mixed = (1 - opacity) * picture + opacity * _colors(share)
-    return _with_bar(mixed.round().astype(np.uint8), highest)
+    drawn = np.empty_like(picture)
+    for top in range(0, len(picture), _BAND):  # colours take 32 times the memory of the picture
+        rows = slice(top, top + _BAND)
+        share = density[rows] / highest
+        opacity = np.where(share > _FEW, _OPACITY * np.sqrt(share), 0)[..., None]
+        mixed = (1 - opacity) * picture[rows] + opacity * _colors(share)
+        drawn[rows] = mixed.round()
+    return _with_bar(drawn, highest)
 
 
 def _colors(share: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import pytest
 from report_runs import NAME, good, make_run, poor
 
 from cfrsam_d2.apps import compare_levers, stage
-from cfrsam_d2.apps.report.bootstrap import mean_class_f1
 from cfrsam_d2.engine import load_config
+from cfrsam_d2.evaluation.bootstrap import mean_class_f1
 from cfrsam_d2.evaluation.detection import class_scores
 from tools.compare_levers import main
 

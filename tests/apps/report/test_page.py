@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cfrsam_d2.apps.report import build_page, read_comparison
 from cfrsam_d2.apps.report.names import score_name
 from cfrsam_d2.apps.report.score_sections import scores
 from cfrsam_d2.evaluation import paper_scores
+from cfrsam_d2.evaluation.lost_quality import KINDS
 
 Pages = dict[str, str]
 
@@ -57,6 +59,46 @@ def test_every_number_of_metrics_json_is_in_its_table(pages: Pages, runs: dict[s
     for name in CLASSES:
         found = [text(r["classification"][f"{s}_{name}"]) for s in ("P", "R", "F1") for r in both]
         assert detection[name] == found
+
+
+def test_what_is_lost_adds_up_to_what_is_missing(pages: Pages, runs: dict[str, Path]):
+    rows = by_row(read_page(pages["both"]).tables["What is missing to 1"])
+    for column, (score, name) in enumerate(
+        (s, n) for s in ("bPQ", "mPQ") for n in ("good", "poor")
+    ):
+        lost = sum(float(row[column]) for row in rows.values())
+        missing = 1 - metrics(runs[name])["segmentation"][score]
+        assert lost == pytest.approx(missing, abs=0.0004)
+    assert float(rows["false positive"][0]) == 0
+    assert float(rows["false positive"][1]) > 0.1
+
+
+def test_intervals_hold_the_scores(pages: Pages, runs: dict[str, Path]):
+    rows = by_row(read_page(pages["mixed"]).tables["Scores with intervals"])
+    for number, name in enumerate(("good", "poor")):
+        value, low, high = map(float, re.findall(r"[\d.]+", rows["bPQ"][number]))
+        assert value == pytest.approx(metrics(runs[name])["segmentation"]["bPQ"], abs=1e-4)
+        assert low <= value <= high
+    assert rows["bPQ"][2] == "–"  # of points
+    assert "[" in rows["F1 of detection"][2]
+
+
+def test_seeds_of_one_config_have_a_mean_and_a_deviation(runs: dict[str, Path], tmp_path: Path):
+    folders = []
+    for seed, name in enumerate(("good", "poor")):
+        folders.append(tmp_path / f"seed{seed}")
+        shutil.copytree(runs[name], folders[-1])
+        config = folders[-1] / "config.yaml"
+        config.write_text(f"{config.read_text()}SEED: {seed}\nOUTPUT_DIR: {name}\n")
+    tables = read_page(build_page(read_comparison(folders), 2)).tables
+    mean, std = by_row(tables["Over 2 seeds: seed0, seed1"])["bPQ"]
+    scores = [metrics(folder)["segmentation"]["bPQ"] for folder in folders]
+    assert float(mean) == pytest.approx(sum(scores) / 2, abs=1e-4)
+    assert float(std) == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5, abs=1e-4)
+    # Of one seed, or of another config, there is nothing to average.
+    config.write_text(f"{config.read_text()}SOLVER: {{MAX_ITER: 7}}\n")
+    page = build_page(read_comparison(folders), 2)
+    assert not [caption for caption in read_page(page).tables if caption.startswith("Over")]
 
 
 def test_differences_are_those_of_the_scores(pages: Pages, runs: dict[str, Path]):
@@ -127,6 +169,7 @@ def test_points_have_no_sections_about_masks(pages: Pages):
         assert f'id="{section}"' not in page
     assert "Best by F1" in page
     titles = {"Detection and classification", "Classes, points", "Nuclei of points"}
+    titles.add("Scores with intervals")
     assert set(read_page(page).tables) == titles
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...evaluation.overlap import Overlap, measure_overlap
+from .overlap import Overlap, measure_overlap
 
 # Whether the nuclei of an error are of the ground truth or predicted.
 ERRORS = {"missed": "gt", "false positive": "pred", "merged": "pred", "split": "gt"}
@@ -54,31 +54,33 @@ class Pairing:
     @property
     def missed(self) -> np.ndarray:
         """(N,) bool: no prediction covers the nucleus, and none lies in it."""
-        return ~np.any(self._covers | self._inside, axis=1)
+        return ~np.any(self.covers | self.inside, axis=1)
 
     @property
     def false_positive(self) -> np.ndarray:
         """(M,) bool: the prediction covers no nucleus and lies in none."""
-        return ~np.any(self._covers | self._inside, axis=0)
+        return ~np.any(self.covers | self.inside, axis=0)
 
     @property
     def merged(self) -> np.ndarray:
         """(M,) bool: the prediction covers two ground-truth nuclei or more."""
-        return self._covers.sum(axis=0) >= 2
+        return self.covers.sum(axis=0) >= 2
 
     @property
     def split(self) -> np.ndarray:
         """(N,) bool: two predictions or more lie in the nucleus, and together they hold half."""
-        parts = np.where(self._inside, self.overlap.intersections, 0)
+        parts = np.where(self.inside, self.overlap.intersections, 0)
         together = 2 * parts.sum(axis=1) >= self.overlap.gt_areas
-        return (self._inside.sum(axis=1) >= 2) & together
+        return (self.inside.sum(axis=1) >= 2) & together
 
     @property
-    def _covers(self) -> np.ndarray:
+    def covers(self) -> np.ndarray:
+        """(N, M) bool: a prediction holds half of a ground-truth nucleus."""
         return 2 * self.overlap.intersections >= self.overlap.gt_areas[:, None]
 
     @property
-    def _inside(self) -> np.ndarray:
+    def inside(self) -> np.ndarray:
+        """(N, M) bool: half of a prediction lies in a ground-truth nucleus."""
         return 2 * self.overlap.intersections >= self.overlap.pred_areas
 
 

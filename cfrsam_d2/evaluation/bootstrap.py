@@ -1,5 +1,8 @@
 """Is one run better than another, or were the images kind to it? Paired bootstrap over images.
 
+Images are drawn within their tissue: how many of each a data set has is no matter of chance, and no
+tissue is ever left out of a mean over tissues.
+
 B images, R resamples, K classes. A resample is a row of weights: how often each image was
 drawn. A statistic takes weights (R, B) and gives (R,) values; weights of one give what is reported.
 """
@@ -13,6 +16,14 @@ NUM_RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # (R, B) to (R,)
+
+
+class Interval(NamedTuple):
+    """A score with the interval of the bootstrap."""
+
+    value: float
+    low: float
+    high: float
 
 
 class Difference(NamedTuple):
@@ -33,12 +44,35 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def resamples(num_images: int, seed: int = 0) -> np.ndarray:
-    """Draw B of B images with replacement, R times: their (R, B) weights."""
-    draws = np.random.default_rng(seed).integers(num_images, size=(NUM_RESAMPLES, num_images))
-    offsets = num_images * np.arange(NUM_RESAMPLES)[:, None]
-    counts = np.bincount((draws + offsets).ravel(), minlength=NUM_RESAMPLES * num_images)
-    return counts.reshape(NUM_RESAMPLES, num_images).astype(np.float64)
+def resamples(tissues: Sequence[str], seed: int = 0) -> np.ndarray:
+    """Draw images with replacement, R times: of each tissue as many as there are.
+
+    Args:
+        tissues: of each image.
+        seed: of the draws.
+
+    Returns:
+        (R, B) weights.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.zeros((NUM_RESAMPLES, len(tissues)))
+    for tissue in dict.fromkeys(tissues):
+        images = np.flatnonzero(np.asarray(tissues) == tissue)
+        weights[:, images] = rng.multinomial(
+            len(images), np.full(len(images), 1 / len(images)), size=NUM_RESAMPLES
+        )
+    return weights
+
+
+def interval(statistic: Statistic, weights: np.ndarray) -> Interval:
+    """The percentile interval of a score.
+
+    Args:
+        statistic: of the images.
+        weights: (R, B), of `resamples`.
+    """
+    all_images = np.ones((1, weights.shape[1]))
+    return Interval(float(statistic(all_images)[0]), *_middle(statistic(weights)))
 
 
 def compare(first: Statistic, second: Statistic, weights: np.ndarray) -> Difference:
@@ -50,13 +84,16 @@ def compare(first: Statistic, second: Statistic, weights: np.ndarray) -> Differe
         weights: (R, B), of `resamples`.
     """
     all_images = np.ones((1, weights.shape[1]))
-    differences = second(weights) - first(weights)
-    known = differences[~np.isnan(differences)]
+    low, high = _middle(second(weights) - first(weights))
+    return Difference(float(first(all_images)[0]), float(second(all_images)[0]), low, high)
+
+
+def _middle(values: np.ndarray) -> tuple[float, float]:
+    """Between what (R,) values lie but for the tails; NaN are left out."""
+    known = values[~np.isnan(values)]
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(known, (tail, 100 - tail)) if known.size else (np.nan, np.nan)
-    return Difference(
-        float(first(all_images)[0]), float(second(all_images)[0]), float(low), float(high)
-    )
+    return float(low), float(high)
 
 
 def mean_over_images(scores: np.ndarray) -> Statistic:

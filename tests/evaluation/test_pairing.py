@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cfrsam_d2.apps.report.pairing import ERRORS, Pairing, pair_nuclei
+from cfrsam_d2.evaluation.pairing import ERRORS, Pairing, pair_nuclei
 
 
 def pairing(gt_rows: str, pred_rows: str) -> Pairing:
