@@ -17,6 +17,7 @@ from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.prompt_learner import CentroidProposalGenerator
 
 MOST = 1024  # images or cells along a side, and prompts at once
+LEAST_SIDE = 64  # px of an image: adapters reflect their maps, and a cell is not seen as a map
 
 
 @dataclass(frozen=True)
@@ -90,20 +91,20 @@ def networks_of(model: PromptLearner) -> Iterator[Network]:
             "can be exported, name a config of CentroidProposalGenerator"
         )
     images = Dim("images", min=1, max=MOST)
-    cells = Dim("height", min=1, max=MOST), Dim("width", min=1, max=MOST)
-    example = torch.zeros(2, 3, 128, 192, device=model.device)
-    # ConvNeXt's coarsest level needs whole cells.
-    of_stage1 = {0: images, 2: 32 * cells[0], 3: 32 * cells[1]}
+    step = generator.pad_cell
+    height, width = (Dim(side, min=LEAST_SIDE // step, max=MOST) for side in ("height", "width"))
+    example = torch.zeros(2, 3, 17 * step, 26 * step, device=model.device)
+    of_stage1 = {0: images, 2: step * height, 3: step * width}
     yield Network("points", Points(generator), {"images": example}, (of_stage1,))
     if isinstance(model, CFRSAM):
-        yield from _networks_of_stage2(model, example)
+        yield from _networks_of_stage2(model)
 
 
-def _networks_of_stage2(model: CFRSAM, images: Tensor) -> Iterator[Network]:
+def _networks_of_stage2(model: CFRSAM) -> Iterator[Network]:
+    images = torch.zeros(2, 3, 128, 192, device=model.device)
     head, step = model.mask_head, model.backbone.size_divisibility
     count, prompts = Dim("images", min=1, max=MOST), Dim("prompts", min=1, max=MOST)
-    # At least 64 px a side: adapters reflect their maps.
-    height, width = (Dim(side, min=64 // step, max=MOST) for side in ("height", "width"))
+    height, width = (Dim(side, min=LEAST_SIDE // step, max=MOST) for side in ("height", "width"))
     sizes = ({0: count, 2: step * height, 3: step * width},)
     yield Network("encoder", Encoder(model), {"images": images}, sizes)
 

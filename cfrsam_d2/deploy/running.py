@@ -20,6 +20,7 @@ from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.prompt_learner import PointPredictions
 from ..modeling.prompt_learner.points import anchor_grid
 from .exporting import FIXED, RECORD, SUFFIXES, config_value
+from .networks import LEAST_SIDE
 
 Run = Callable[..., Sequence[Tensor]]
 
@@ -46,8 +47,13 @@ def use_networks(model: PromptLearner, cfg: CfgNode, folder: Path) -> None:
     points = _network(folder, "points", model.device)
 
     def predict(images: Tensor) -> PointPredictions:
-        found, logits, mask_logits = points(images)
         height, width = images.shape[-2:]
+        if min(height, width) < LEAST_SIDE:
+            raise UserError(
+                f"an image of {width}×{height} px is too small for the networks in {folder}: use "
+                f"the weights, or images of more than {LEAST_SIDE - generator.pad_cell} px a side"
+            )
+        found, logits, mask_logits = points(images)
         anchors = anchor_grid(height, width, generator.anchor_stride, images.device)
         anchors = anchors.flatten(0, 1).expand(len(images), -1, -1)
         nothing = found[:, :, :0]  # neither descriptors nor levels leave the network
@@ -116,7 +122,7 @@ def _program(path: Path, device: torch.device) -> Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of buffers that it only reads
             program = torch.export.load(path).module().to(device)
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  (of a damaged file: anything)
         raise _damaged(path, error) from None
     # A function: as a submodule it would be asked for another mode, which programs have not.
     return lambda *inputs: program(*inputs)

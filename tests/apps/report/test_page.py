@@ -13,7 +13,6 @@ from cfrsam_d2.apps.report import build_page, read_comparison
 from cfrsam_d2.apps.report.names import score_name
 from cfrsam_d2.apps.report.score_sections import scores
 from cfrsam_d2.evaluation import paper_scores
-from cfrsam_d2.evaluation.lost_quality import KINDS
 
 Pages = dict[str, str]
 
