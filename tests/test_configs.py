@@ -283,3 +283,30 @@ def test_both_stages_of_small_models_have_one_learner() -> None:
         changed = changes(f"{folder}/cfrsam", f"{folder}/prompt_learner")
         of_learner = {key for key in changed if key.startswith("MODEL.PROMPT_LEARNER.")}
         assert of_learner == {"MODEL.PROMPT_LEARNER.BACKGROUND_WEIGHT"}  # of its training alone
+
+
+def test_promptnucseg_is_sam_alone():
+    """As its code has it: batch 16, 200 epochs, a decay at the 100th, nothing added to SAM."""
+    epoch = PANNUKE_IMAGES[1] / 16
+    for size in ("b", "h"):
+        cfg = load_config(str(CONFIGS / f"promptnucseg_{size}.yaml"))
+        published = load_config(str(CONFIGS / f"cfrsam_{size}.yaml"))
+        changed = {
+            key: value
+            for (key, value), (_, other) in zip(leaves(cfg), leaves(published), strict=True)
+            if value != other
+        }
+        assert changed == {
+            "MODEL.SAM.FREEZE": False,
+            "MODEL.SAM.ADAPTER": "none",
+            "MODEL.MASK_HEAD.FUSION": "last",
+            "MODEL.MASK_HEAD.REFINEMENT": "none",
+            "MODEL.CFRSAM.MAX_TRAIN_NUCLEI": 20,
+            "SOLVER.IMS_PER_BATCH": 16,
+            "SOLVER.STEPS": [100 * epoch],
+            "SOLVER.MAX_ITER": 200 * epoch,
+            "SOLVER.CHECKPOINT_PERIOD": 5 * epoch,
+            "TEST.BEST_METRIC": "segmentation/mPQ",
+            "TEST.EVAL_PERIOD": 5 * epoch,
+            "OUTPUT_DIR": f"output/promptnucseg_{size}",
+        }

@@ -4,15 +4,19 @@ B images, R prompts of all of them, H×W px, h×w = H/16×W/16 cells, A anchors,
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from segment_anything.modeling import PromptEncoder
 from torch import Tensor, nn
 from torch.export import Dim
 
 from ..errors import UserError
 from ..modeling.mask_head import ImageMaps, PointPromptedMaskHead
+from ..modeling.mask_head.decoder import NOT_A_POINT, build_prompt_encoder
 from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.prompt_learner import CentroidProposalGenerator
 
@@ -63,13 +67,42 @@ class Encoder(nn.Module):
         return maps.embeddings, maps.detail, maps.deep_features
 
 
+class PointEncoder(PromptEncoder):
+    """SAM's prompt encoder, which embeds all points alike.
+
+    SAM's own picks out those of each label in turn, which an exported network would have to count.
+    """
+
+    def _embed_points(self, points: Tensor, labels: Tensor, pad: bool) -> Tensor:
+        """Embed R points with their labels, as SAM's does.
+
+        Args:
+            points: (R, n, 2), in px.
+            labels: (R, n).
+            pad: add one that is none, as SAM does where no boxes prompt.
+
+        Returns:
+            (R, n, C), or (R, n + 1, C).
+        """
+        if pad:
+            points, labels = F.pad(points, (0, 0, 0, 1)), F.pad(labels, (0, 1), value=NOT_A_POINT)
+        positions = self.pe_layer.forward_with_coords(points + 0.5, self.input_image_size)
+        kinds = [self.not_a_point_embed, *self.point_embeddings]  # of the labels -1, 0, 1, …
+        embeddings = torch.cat([kind.weight for kind in kinds])
+        is_point = (labels != NOT_A_POINT)[..., None]
+        return torch.where(is_point, positions, 0) + embeddings[labels.long() - NOT_A_POINT]
+
+
 class Decoder(nn.Module):
     """SAM's decoder: embeddings, prompts (R, 2) or (R, 1+k, 2) and the index of each one's image to
     initial logits (R, H/4, W/4), estimated IoU (R,) and U (R, 32, H/4, W/4)."""
 
     def __init__(self, head: PointPromptedMaskHead, cell: int) -> None:
         super().__init__()
-        self.head = head
+        encoder = build_prompt_encoder(PointEncoder)
+        encoder.load_state_dict(head.prompt_encoder.state_dict())
+        self.head = deepcopy(head)
+        self.head.prompt_encoder = encoder.to(next(head.parameters()).device)
         self.cell = cell  # px
 
     def forward(self, embeddings: Tensor, prompts: Tensor, image: Tensor) -> tuple[Tensor, ...]:

@@ -122,7 +122,7 @@ def _program(path: Path, device: torch.device) -> Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of buffers that it only reads
             program = torch.export.load(path).module().to(device)
-    except Exception as error:  # noqa: BLE001  (of a damaged file: anything)
+    except Exception as error:
         raise _damaged(path, error) from None
     # A function: as a submodule it would be asked for another mode, which programs have not.
     return lambda *inputs: program(*inputs)

@@ -63,6 +63,15 @@ CLASS_PQ = {
 CPM17 = {"AJI": 0.725, "PQ": 0.719}
 MONUSEG = {"AJI": 0.668, "PQ": 0.662}
 
+# What others report of themselves, to stand beside: PromptNucSeg-H ("Unleashing the Power of
+# Prompt-driven Nucleus Instance Segmentation", arXiv:2311.15939), from which the released stage 1
+# descends, and IVAAN-H, the highest known of PanNuke and MoNuSeg in 2026. PanNuke has bPQ and mPQ,
+# the others AJI and PQ.
+PEERS = {
+    "PromptNucSeg-H": {"pannuke": (0.6924, 0.5123), "cpm17": (0.740, 0.733)},
+    "IVAAN-H": {"pannuke": (0.698, 0.546), "cpm17": (0.743, 0.748), "monuseg": (0.689, 0.696)},
+}
+
 # Tables 7 and 9, and section 4.6 for ViT-H: trainable parameters of stage 2 in millions, by config.
 TRAINABLE = {
     "cfrsam_b": 8.3,
@@ -98,7 +107,7 @@ Metrics = Mapping[str, Mapping[str, float]]  # as in metrics.json
 
 
 def paper_metrics(dataset_name: str) -> dict[str, Metrics]:
-    """The paper's scores on a dataset, in the groups of metrics.json.
+    """The paper's scores on a dataset, in the groups of metrics.json, and those of its peers.
 
     Args:
         dataset_name: registered; the folds of PanNuke have the means over its splits.
@@ -108,7 +117,8 @@ def paper_metrics(dataset_name: str) -> dict[str, Metrics]:
     """
     if dataset_name in ("cpm17_test", "monuseg_test"):
         scores = CPM17 if dataset_name == "cpm17_test" else MONUSEG
-        return {"CFR-SAM-H": {"segmentation": {"bPQ": scores["PQ"], "AJI": scores["AJI"]}}}
+        ours = {"segmentation": {"bPQ": scores["PQ"], "AJI": scores["AJI"]}}
+        return {"CFR-SAM-H": ours, **_peers(dataset_name.removesuffix("_test"), ("AJI", "bPQ"))}
     if not dataset_name.startswith("pannuke_fold"):
         return {}
     detection = {"detection": _named(DETECTION), "classification": {}, "class_pq": CLASS_PQ}
@@ -117,6 +127,15 @@ def paper_metrics(dataset_name: str) -> dict[str, Metrics]:
     return {
         "CFR-SAM-B": _pannuke_segmentation("b"),
         "CFR-SAM-H": {**_pannuke_segmentation("h"), **detection},
+        **_peers("pannuke", ("bPQ", "mPQ")),
+    }
+
+
+def _peers(dataset: str, names: tuple[str, str]) -> dict[str, Metrics]:
+    return {
+        model: {"segmentation": dict(zip(names, scores[dataset], strict=True))}
+        for model, scores in PEERS.items()
+        if dataset in scores
     }
 
 

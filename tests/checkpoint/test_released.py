@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.modeling import build_model
+from tiny_demo import TINY
 from torch import nn
 
 from cfrsam_d2.checkpoint import convert_published_state_dict
+from cfrsam_d2.engine import load_config
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.model_zoo import get_config_file
 from cfrsam_d2.modeling.mask_head import PointPromptedMaskHead, mask_head_parts
 from cfrsam_d2.modeling.mask_head.bgmr import BGMR
 from cfrsam_d2.modeling.mask_head.hmfm import HMFM
@@ -150,3 +154,19 @@ def test_other_checkpoints_are_refused(weights: dict, first: str):
         UserError, match=rf"^These {len(weights)} names \(first: {first}.*give one of stage 1"
     ):
         convert_published_state_dict(weights)
+
+
+def test_promptnucseg_names_its_weights_like_sam():
+    """Its segmenter is SAM with other weights: all that a model without additions has is there."""
+    keys = [*TINY, "MODEL.SAM.GLOBAL_ATTN_INDEXES", "[1, 3]", "MODEL.SAM.DEPTH", "4"]
+    cfg = load_config(get_config_file("promptnucseg_b.yaml"), [*keys])
+    model = build_model(cfg)
+    ours = {k: v for k, v in model.state_dict().items() if not k.startswith("proposal_generator.")}
+    theirs = {
+        name.replace("backbone.vit.", "image_encoder.").removeprefix("mask_head."): value
+        for name, value in ours.items()
+    }
+    assert any(name.startswith("mask_decoder.") for name in theirs)
+    converted = convert_published_state_dict(theirs)
+    assert list(converted) == list(ours)
+    assert all(converted[name] is value for name, value in ours.items())

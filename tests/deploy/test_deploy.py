@@ -16,10 +16,12 @@ from tiny_demo import TINY
 from cfrsam_d2.apps import export_model as app
 from cfrsam_d2.data.image import read_rgb
 from cfrsam_d2.deploy.exporting import RECORD, export_networks
+from cfrsam_d2.deploy.networks import PointEncoder
 from cfrsam_d2.deploy.running import use_networks
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.model_zoo import SMALL_MODEL, get_config_file
+from cfrsam_d2.modeling.mask_head.decoder import build_prompt_encoder
 from cfrsam_d2.predictor import NucleusPredictor
 
 KEYS = ["MODEL.DEVICE", "cpu"]
@@ -113,6 +115,21 @@ def test_sams_encoder_at_any_size(tmp_path: Path) -> None:
             torch.testing.assert_close(
                 getattr(found, name), getattr(expected, name), atol=1e-4, rtol=1e-4
             )
+
+
+def test_points_are_embedded_as_sams_encoder_does() -> None:
+    torch.manual_seed(0)
+    sams = build_prompt_encoder()
+    encoder = build_prompt_encoder(PointEncoder)
+    encoder.load_state_dict(sams.state_dict())
+    points, labels = 100 * torch.rand(4, 3, 2), torch.tensor([[1, 0, -1]]).repeat(4, 1)
+    points[:, 2] = torch.nan
+    boxes = 100 * torch.rand(4, 4)
+    for prompts in ({"points": (points, labels), "boxes": None}, {"points": None, "boxes": boxes}):
+        for found, expected in zip(
+            encoder(**prompts, masks=None), sams(**prompts, masks=None), strict=True
+        ):
+            torch.testing.assert_close(found, expected)
 
 
 def test_what_the_networks_were_not_made_for(

@@ -9,8 +9,12 @@ from cfrsam_d2.evaluation.paper_scores import paper_metrics
 @pytest.mark.parametrize("fold", [1, 2, 3])
 def test_pannuke(fold: int):
     models = paper_metrics(f"pannuke_fold{fold}")
-    assert list(models) == ["CFR-SAM-B", "CFR-SAM-H"]
-    small, huge = models.values()
+    assert list(models) == ["CFR-SAM-B", "CFR-SAM-H", "PromptNucSeg-H", "IVAAN-H"]
+    small, huge, *peers = models.values()
+    assert peers == [
+        {"segmentation": {"bPQ": 0.6924, "mPQ": 0.5123}},
+        {"segmentation": {"bPQ": 0.698, "mPQ": 0.546}},
+    ]
     tissues = [name.replace("-", "_") for name in PANNUKE_TISSUES]
     for model in (small, huge):
         assert list(model["tissue_bpq"]) == list(model["tissue_mpq"]) == tissues
@@ -27,9 +31,13 @@ def test_pannuke(fold: int):
 
 def test_datasets_of_one_class():
     assert paper_metrics("cpm17_test") == {
-        "CFR-SAM-H": {"segmentation": {"bPQ": 0.719, "AJI": 0.725}}
+        "CFR-SAM-H": {"segmentation": {"bPQ": 0.719, "AJI": 0.725}},
+        "PromptNucSeg-H": {"segmentation": {"AJI": 0.740, "bPQ": 0.733}},
+        "IVAAN-H": {"segmentation": {"AJI": 0.743, "bPQ": 0.748}},
     }
-    assert paper_metrics("monuseg_test")["CFR-SAM-H"]["segmentation"]["AJI"] == 0.668
+    monuseg = paper_metrics("monuseg_test")
+    assert monuseg["CFR-SAM-H"]["segmentation"]["AJI"] == 0.668
+    assert list(monuseg) == ["CFR-SAM-H", "IVAAN-H"]
 
 
 @pytest.mark.parametrize("name", ["cpm17_train", "custom_test", "synthetic_test"])

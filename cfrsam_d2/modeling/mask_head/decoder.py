@@ -1,7 +1,6 @@
 """SAM's prompt encoder and mask decoder, as they are before training (paper 3.6.1)."""
 
 import torch
-import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from segment_anything.modeling.transformer import Attention
 from torch import Tensor, nn
@@ -10,36 +9,9 @@ EMBED_DIM = 256
 POSITIVE, NEGATIVE, NOT_A_POINT = 1, 0, -1  # SAM's labels of points
 
 
-class PointEncoder(PromptEncoder):
-    """SAM's prompt encoder, its points embedded without a look at which labels there are.
-
-    SAM's own picks them out one label after the other, for which a GPU has to wait, and an exported
-    network would have to count them.
-    """
-
-    def _embed_points(self, points: Tensor, labels: Tensor, pad: bool) -> Tensor:
-        """Embed R points with their labels, as SAM's does.
-
-        Args:
-            points: (R, n, 2), in px.
-            labels: (R, n).
-            pad: add one that is none, as SAM does where no boxes prompt.
-
-        Returns:
-            (R, n, C), or (R, n + 1, C).
-        """
-        if pad:
-            points, labels = F.pad(points, (0, 0, 0, 1)), F.pad(labels, (0, 1), value=NOT_A_POINT)
-        positions = self.pe_layer.forward_with_coords(points + 0.5, self.input_image_size)
-        kinds = [self.not_a_point_embed, *self.point_embeddings]  # of the labels -1, 0, 1, …
-        embeddings = torch.cat([kind.weight for kind in kinds])
-        is_point = (labels != NOT_A_POINT)[..., None]
-        return torch.where(is_point, positions, 0) + embeddings[labels - NOT_A_POINT]
-
-
-def build_prompt_encoder() -> PromptEncoder:
+def build_prompt_encoder(kind: type[PromptEncoder] = PromptEncoder) -> PromptEncoder:
     """SAM's, frozen. Its two sizes follow the input at each call."""
-    encoder = PointEncoder(
+    encoder = kind(
         embed_dim=EMBED_DIM,
         image_embedding_size=(64, 64),
         input_image_size=(1024, 1024),

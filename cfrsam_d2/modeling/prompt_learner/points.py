@@ -42,9 +42,9 @@ def sample_at_points(
     Returns:
         (B, C, gh, gw) samples.
     """
-    height, width = feature.shape[-2:]
-    x, y = points.unbind(-1)
-    grid = torch.stack([2 * x / (stride * width) - 1, 2 * y / (stride * height) - 1], dim=-1)
+    grid = torch.stack(
+        [2 * points[..., axis] / (stride * feature.shape[-1 - axis]) - 1 for axis in (0, 1)], dim=-1
+    )
     return F.grid_sample(
         feature.to(points.dtype), grid, padding_mode="zeros", align_corners=not centred
     )

@@ -111,9 +111,10 @@ def relative_positions(length: int, table: Tensor) -> Tensor:
     Returns:
         (w, w, d).
     """
-    table = F.interpolate(table.T[None], size=2 * length - 1, mode="linear")[0].T
-    cells = torch.arange(length, device=table.device)
-    return table[cells[:, None] - cells + (length - 1)]
+    distances = torch.arange(length, device=table.device)[:, None] + torch.arange(
+        length - 1, -1, -1, device=table.device
+    )
+    return F.interpolate(table.T[None], size=2 * length - 1, mode="linear")[0].T[distances]
 
 
 class Block(nn.Module):
