@@ -175,6 +175,8 @@ def _add_inference_keys(cfg: CN) -> None:
     cfg.SLIDE = CN({"TILE": 1024, "HALO": 256, "READERS": 2})
     # Masks of stage 2 averaged over flips and rotations of each window: eight times the work.
     cfg.TEST.AUG.ENABLED = False
+    # Points of stage 1 averaged over flips and rotations of each image: eight times its work.
+    cfg.TEST.AUG.POINTS = False
     # Inference in bfloat16 where that does no harm; SOLVER.AMP.ENABLED is the same for training.
     cfg.TEST.AMP = CN({"ENABLED": False})
 

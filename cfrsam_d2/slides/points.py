@@ -34,7 +34,7 @@ def points_of_tile(model: CFRSAM, tile: Tile, pixels: np.ndarray) -> pa.Table:
     image = on_device(pixels, model.device)
     with model.precision.context(model.device, training=False):
         images = ImageList.from_tensors([model.normalize(image)])
-        predictions = generator.predict(generator.pad(images))
+        predictions = generator.find(generator.pad(images))
     (found,) = generator.foreground(predictions, images.image_sizes)
     origin = np.array([tile.region.x0, tile.region.y0])
     anchors = predictions.anchors[0, found.proposal_anchors].cpu().numpy() + origin

@@ -5,53 +5,11 @@ negative ones (R, 1+k, 2); see `sliding_window`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..mask_head import ImageMaps, PointPromptedMaskHead
-
-
-@dataclass(frozen=True)
-class View:
-    """A way to look at an image.
-
-    Attributes:
-        transposed: rows become columns.
-        flipped: dimensions then reversed, -2 for rows and -1 for columns.
-    """
-
-    transposed: bool
-    flipped: tuple[int, ...]
-
-    def of_maps(self, maps: Tensor) -> Tensor:
-        """(…, h, w) to (…, h, w), or (…, w, h) if transposed."""
-        return (maps.mT if self.transposed else maps).flip(self.flipped)
-
-    def undo(self, maps: Tensor) -> Tensor:
-        """The inverse of `of_maps`."""
-        maps = maps.flip(self.flipped)
-        return maps.mT if self.transposed else maps
-
-    def of_prompts(self, prompts: Tensor, height: int, width: int) -> Tensor:
-        """Move prompts with the images, which are of height×width px before."""
-        xy = prompts.unflatten(-1, (-1, 2))
-        if self.transposed:
-            xy, width, height = xy.flip(-1), height, width
-        if -1 in self.flipped:
-            xy = torch.stack([width - 1 - xy[..., 0], xy[..., 1]], dim=-1)
-        if -2 in self.flipped:
-            xy = torch.stack([xy[..., 0], height - 1 - xy[..., 1]], dim=-1)
-        return xy.sort(dim=-2).values.flatten(-2)  # the first corner of a box is its upper left one
-
-
-# The image itself and its seven others.
-VIEWS = [
-    View(transposed, flipped)
-    for transposed in (False, True)
-    for flipped in ((), (-1,), (-2,), (-2, -1))
-]
+from ..views import VIEWS
 
 
 def encode_views(encode: Callable[[Tensor], ImageMaps], images: Tensor) -> list[ImageMaps]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ...config import choose
 from ...errors import UserError
 from ..postprocessing import suppress_within_radius
+from ..views import VIEWS, View
 from .backbone import build_convnext
 from .losses import average_over_ranks, classification_loss, mask_loss, regression_loss
 from .matcher import match_points
@@ -126,6 +127,7 @@ class CentroidProposalGenerator(nn.Module):
         keep_on_mask_only: bool = False,
         foreground_thresh: float = 0.0,
         centred_sampling: bool = False,
+        averages_views: bool = False,
     ) -> None:
         """
         Args:
@@ -142,6 +144,7 @@ class CentroidProposalGenerator(nn.Module):
             foreground_thresh: which anchors see a nucleus, see `foreground_points`.
             centred_sampling: what is found somewhere does not depend on the image's size; not as
                 published, see `sample_at_points`.
+            averages_views: in evaluation, see `predict_views`.
 
         Raises:
             UserError: the backbone has fewer than `num_levels` levels.
@@ -176,6 +179,7 @@ class CentroidProposalGenerator(nn.Module):
         self.keep_on_mask_only = keep_on_mask_only
         self.foreground_thresh = foreground_thresh
         self.centred_sampling = centred_sampling
+        self.averages_views = averages_views
         self.pad_cell = self.strides[-1] if centred_sampling else anchor_stride
 
     @classmethod
@@ -198,6 +202,7 @@ class CentroidProposalGenerator(nn.Module):
                 node.SAMPLING,
                 "MODEL.PROMPT_LEARNER.SAMPLING",
             ),
+            "averages_views": cfg.TEST.AUG.POINTS,
         }
 
     def forward(
@@ -219,7 +224,7 @@ class CentroidProposalGenerator(nn.Module):
             No proposals and the losses `loss_point_cls`, `loss_point_reg`, `loss_point_mask`, or
             the proposals of each image (see `inference`) and no losses.
         """
-        predictions = self.predict(self.pad(images))
+        predictions = self.find(self.pad(images))
         if self.training:
             assert gt_instances is not None, "training needs the ground truth"
             return [], self.losses(predictions, gt_instances, self.match(predictions, gt_instances))
@@ -239,6 +244,40 @@ class CentroidProposalGenerator(nn.Module):
             for side in images.tensor.shape[-2:]
         )
         return torch.stack([reflect_pad(images[i], height, width) for i in range(len(images))])
+
+    def find(self, images: Tensor) -> PointPredictions:
+        """As `predict`, of padded images; in evaluation as `predict_views` where asked for."""
+        averages = self.averages_views and not self.training
+        return self.predict_views(images) if averages else self.predict(images)
+
+    def predict_views(self, images: Tensor) -> PointPredictions:
+        """The mean of what the network finds in the flips and rotations of images, as `predict`.
+
+        Anchors are the same in all of them; averaged are their points and the probabilities of
+        their classes, and the logits of the mask. Descriptors and levels are of the image itself.
+        """
+        height, width = images.shape[-2:]
+        grid = (height // self.anchor_stride, width // self.anchor_stride)
+        first, points, probabilities, masks = None, [], [], []
+        for view in VIEWS:
+            found = self.predict(view.of_maps(images))
+            first = first or found
+            sides = grid[::-1] if view.transposed else grid
+
+            def on_grid(of_anchors: Tensor, view: View = view, sides: tuple = sides) -> Tensor:
+                """(B, A, n) of the view's anchors to the same of the image's."""
+                maps = of_anchors.unflatten(1, sides).movedim(-1, 1)
+                return view.undo(maps).movedim(1, -1).flatten(1, 2)
+
+            points.append(view.undo_points(on_grid(found.points), height, width))
+            probabilities.append(on_grid(found.logits.float().softmax(dim=-1)))
+            masks.append(view.undo(found.mask_logits))
+        assert first is not None
+        return first._replace(
+            points=torch.stack(points).mean(dim=0),
+            logits=torch.stack(probabilities).mean(dim=0).log(),
+            mask_logits=torch.stack(masks).mean(dim=0),
+        )
 
     def predict(self, images: Tensor) -> PointPredictions:
         """The network itself, on normalised images (B, 3, H, W) of at least 32 px a side."""

@@ -26,13 +26,9 @@ from torch import Tensor
 from cfrsam_d2.modeling.mask_head import ImageMaps
 from cfrsam_d2.modeling.mask_head.head import DecodedPrompts, MaskPredictions
 from cfrsam_d2.modeling.meta_arch import CFRSAM
-from cfrsam_d2.modeling.meta_arch.test_time_augmentation import (
-    VIEWS,
-    View,
-    average_views,
-    encode_views,
-)
+from cfrsam_d2.modeling.meta_arch.test_time_augmentation import average_views, encode_views
 from cfrsam_d2.modeling.sliding_window import SlidingWindow, box_prompts
+from cfrsam_d2.modeling.views import VIEWS, View
 from cfrsam_d2.structures.masks import mask_boxes
 
 
