@@ -68,7 +68,8 @@ def matched_pairs(overlap: Overlap) -> np.ndarray:
 
 def pairs_with_unknown_alone(unknown: Overlap, matched: np.ndarray) -> np.ndarray:
     """(M,) bool: predictions that pair with a nucleus of unknown class, and with no other."""
-    return matched_pairs(unknown).any(axis=0) & ~matched.any(axis=0)
+    of_unknown = matched_pairs(unknown).sum(axis=0)
+    return (of_unknown > 0) & (matched.sum(axis=0) == 0)
 
 
 def pool(counts: list[PanopticQuality]) -> PanopticQuality:
