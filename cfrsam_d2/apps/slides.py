@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ..errors import UserError
 from ..files import folder_lock
+from ..memory import give_back_memory
 from ..modeling.meta_arch import CFRSAM
 from ..predictor import NucleusPredictor
 from ..remote_path import AnyPath, RemotePath
@@ -174,6 +175,7 @@ class SlideResults:
         run = None if self._nuclei.is_file() and summary.is_file() else self._find_nuclei()
         for name, write in self._writers().items():
             if not (self._folder / name).exists():
+                give_back_memory()
                 write(self._folder / name)
         if run is not None:
             write_summary(self._tables(), summary, run, self._predictor.classes)
