@@ -46,12 +46,12 @@ def export_networks(model: PromptLearner, cfg: CfgNode, folder: Path, form: str)
     Raises:
         UserError: the model cannot be exported, or what that takes is not installed.
     """
-    write = _write_onnx if form == "onnx" else _write_program
+    write = write_onnx if form == "onnx" else write_program
     for network in tqdm([*networks_of(model)], "networks", leave=False):
         path = folder / (network.name + SUFFIXES[form])
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporters, about themselves
-            write(network, _program(network), path)
+            write(network, exported_program(network), path)
     record = {
         "weights": checksum(model, ""),
         "config": {key: config_value(cfg, key) for key in FIXED},
@@ -65,7 +65,8 @@ def config_value(cfg: CfgNode, key: str) -> Any:
     return reduce(getattr, key.split("."), cfg)
 
 
-def _program(network: Network) -> torch.export.ExportedProgram:
+def exported_program(network: Network) -> torch.export.ExportedProgram:
+    """A network as a graph for inputs of any of its sizes."""
     with ExitStack() as forms:
         for module in network.module.modules():
             if isinstance(module, AdaptiveMultiScaleConv):
@@ -78,11 +79,17 @@ def _program(network: Network) -> torch.export.ExportedProgram:
         )
 
 
-def _write_program(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:
+def write_program(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write it for `torch.export`."""
     torch.export.save(program, path)
 
 
-def _write_onnx(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:
+def write_onnx(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write it as an ONNX file.
+
+    Raises:
+        UserError: the exporter is not installed.
+    """
     try:
         exported = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=[*network.inputs], verbose=False

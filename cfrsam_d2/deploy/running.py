@@ -113,11 +113,15 @@ def _network(folder: Path, name: str, device: torch.device) -> Run:
     for form, suffix in SUFFIXES.items():
         path = folder / (name + suffix)
         if path.is_file():
-            return _onnx_network(path, device) if form == "onnx" else _program(path, device)
+            return load_onnx(path, device) if form == "onnx" else load_program(path, device)
     raise UserError(f"{folder} has no network {name!r}: export the model again")
 
 
-def _program(path: Path, device: torch.device) -> Run:
+def load_program(path: Path, device: torch.device) -> Run:
+    """
+    Raises:
+        UserError: the file is damaged.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of buffers that it only reads
@@ -128,8 +132,12 @@ def _program(path: Path, device: torch.device) -> Run:
     return lambda *inputs: program(*inputs)
 
 
-def _onnx_network(path: Path, device: torch.device) -> Run:
-    """Run by ONNX Runtime, on the GPU if it is one that can and the model is there."""
+def load_onnx(path: Path, device: torch.device) -> Run:
+    """To be run by ONNX Runtime, on the GPU if the model is there and this build of it can.
+
+    Raises:
+        UserError: the file is damaged, or ONNX Runtime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError:

@@ -15,12 +15,18 @@ from tiny_demo import TINY
 
 from cfrsam_d2.apps import export_model as app
 from cfrsam_d2.data.image import read_rgb
-from cfrsam_d2.deploy.exporting import RECORD, export_networks
-from cfrsam_d2.deploy.networks import PointEncoder
-from cfrsam_d2.deploy.running import use_networks
+from cfrsam_d2.deploy.exporting import (
+    RECORD,
+    export_networks,
+    exported_program,
+    write_program,
+)
+from cfrsam_d2.deploy.networks import PointEncoder, networks_of
+from cfrsam_d2.deploy.running import load_program, use_networks
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.model_zoo import SMALL_MODEL, get_config_file
+from cfrsam_d2.modeling.mask_head import ImageMaps
 from cfrsam_d2.modeling.mask_head.decoder import build_prompt_encoder
 from cfrsam_d2.predictor import NucleusPredictor
 
@@ -42,16 +48,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, image: Path) -> tuple[CfgNode, Path]:
-    """A model's config, and its export as programs."""
-    folder = tmp_path_factory.mktemp("exported") / "programs"
-    agreement = app.export_model(shipped(), folder, "torch", image)
-    assert agreement.nuclei[0] == agreement.nuclei[1] > 4
-    assert agreement.iou > 0.999
-    return shipped(), folder
-
-
-@pytest.fixture(scope="module")
 def stage1(tmp_path_factory: pytest.TempPathFactory, image: Path) -> tuple[CfgNode, Path]:
     """The config of the model's stage 1, and its export to ONNX."""
     folder = tmp_path_factory.mktemp("stage1")
@@ -66,17 +62,33 @@ def stage1(tmp_path_factory: pytest.TempPathFactory, image: Path) -> tuple[CfgNo
     return cfg, folder / "onnx"
 
 
-def test_an_export_is_a_config_as_any_other(exported: tuple[CfgNode, Path], image: Path) -> None:
-    cfg, folder = exported
-    export, model = NucleusPredictor(folder / "config.yaml"), NucleusPredictor(cfg)
+@pytest.mark.slow
+def test_an_export_is_a_config_as_any_other(tmp_path: Path, image: Path) -> None:
+    folder = tmp_path / "programs"
+    agreement = app.export_model(shipped(), folder, "torch", image)
+    assert agreement.holds
+    assert agreement.nuclei[0] > 4
+    export, model = NucleusPredictor(folder / "config.yaml"), NucleusPredictor(shipped())
     part = np.asarray(Image.open(image))[20:, :110]
     found = model(part)
     assert len(found) > 2
     assert app.mean_iou(found, export(part)) > 0.999
-    assert sum(each.numel() for each in export.model.parameters()) == 0
-    assert export.model.exported.item() == json.loads((folder / RECORD).read_text())["weights"]
     names = ("config.yaml", "decoder.pt2", "encoder.pt2", RECORD, "points.pt2", "refiner.pt2")
     assert {each.name for each in folder.iterdir()} == {*names}
+
+
+@torch.no_grad()
+def test_programs_take_any_number_of_prompts_and_any_size(tmp_path: Path) -> None:
+    model = build_trained_model(shipped())
+    decoder = next(each for each in networks_of(model) if each.name == "decoder")
+    inputs = (torch.randn(3, 256, 7, 5), 80 * torch.rand(4, 2), torch.tensor([0, 2, 2, 1]))
+    path = tmp_path / "decoder.pt2"
+    write_program(decoder, exported_program(decoder), path)
+    found = load_program(path, torch.device("cpu"))(*inputs)
+    maps = ImageMaps((112, 80), inputs[0])
+    expected = model.mask_head.decode(maps, *inputs[1:])
+    for each, name in zip(found, ("logits", "pred_iou", "features"), strict=True):
+        torch.testing.assert_close(each, getattr(expected, name), atol=1e-5, rtol=1e-5)
 
 
 def test_stage_1_in_onnx_runtime(stage1: tuple[CfgNode, Path], image: Path) -> None:
@@ -88,6 +100,8 @@ def test_stage_1_in_onnx_runtime(stage1: tuple[CfgNode, Path], image: Path) -> N
     with pytest.raises(UserError, match="an image of 32×136 px is too small"):
         export(part[:, :30])
     assert {each.name for each in folder.iterdir()} == {"config.yaml", RECORD, "points.onnx"}
+    assert sum(each.numel() for each in export.model.parameters()) == 0
+    assert export.model.exported.item() == json.loads((folder / RECORD).read_text())["weights"]
 
 
 @pytest.mark.slow
@@ -162,9 +176,9 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
 
 
 def test_an_export_that_differs_leaves_the_old_one(
-    exported: tuple[CfgNode, Path], tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+    stage1: tuple[CfgNode, Path], tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg, folder = exported
+    cfg, folder = stage1
     output = tmp_path / "export"
     shutil.copytree(folder, output)
     before = {each.name: each.read_bytes() for each in output.iterdir()}
@@ -173,5 +187,5 @@ def test_an_export_that_differs_leaves_the_old_one(
     monkeypatch.setattr(app, "NucleusPredictor", lambda *args: NucleusPredictor(cfg))
     monkeypatch.setattr(app, "compare", lambda *args: agreement)
     with pytest.raises(UserError, match="does not agree"):
-        app.export_model(cfg, output, "torch", image)
+        app.export_model(cfg, output, "onnx", image)
     assert {each.name: each.read_bytes() for each in output.iterdir()} == before
