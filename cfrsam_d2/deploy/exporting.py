@@ -14,8 +14,9 @@ from .._version import __version__
 from ..checkpoint.frozen import checksum
 from ..errors import UserError
 from ..files import write_json
-from ..modeling.meta_arch import PromptLearner
+from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.plain import plain_form
+from ..modeling.sam import SAMEncoder
 from ..modeling.sam.mala import AdaptiveMultiScaleConv
 from .networks import Network, networks_of
 
@@ -46,6 +47,11 @@ def export_networks(model: PromptLearner, cfg: CfgNode, folder: Path, form: str)
     Raises:
         UserError: the model cannot be exported, or what that takes is not installed.
     """
+    if form == "torch" and isinstance(model, CFRSAM) and isinstance(model.backbone, SAMEncoder):
+        raise UserError(
+            "a program of torch.export would hold SAM's encoder for some sizes of images alone: "
+            "export to ONNX, with --form onnx"
+        )
     write = write_onnx if form == "onnx" else write_program
     for network in tqdm([*networks_of(model)], "networks", leave=False):
         path = folder / (network.name + SUFFIXES[form])

@@ -134,7 +134,8 @@ def networks_of(model: PromptLearner) -> Iterator[Network]:
 
 
 def _networks_of_stage2(model: CFRSAM) -> Iterator[Network]:
-    images = torch.zeros(2, 3, 128, 192, device=model.device)
+    # Of several windows of attention: an export might take one for the only number.
+    images = torch.zeros(2, 3, 256, 480, device=model.device)
     head, step = model.mask_head, model.backbone.size_divisibility
     count, prompts = Dim("images", min=1, max=MOST), Dim("prompts", min=1, max=MOST)
     height, width = (Dim(side, min=LEAST_SIDE // step, max=MOST) for side in ("height", "width"))

@@ -146,7 +146,12 @@ class Block(nn.Module):
         bands = []
         for band in x.split([x.shape[1] - rest[0], rest[0]], dim=1):
             parts = band.split([x.shape[2] - rest[1], rest[1]], dim=2)
-            alike = [self._attend_alike(part) for part in parts if part.numel()]
+            shapes = [tuple(min(n, self.window_size) for n in part.shape[1:3]) for part in parts]
+            alike = [
+                self._attend_alike(part, shape)
+                for part, shape in zip(parts, shapes, strict=True)
+                if part.numel()
+            ]
             bands += [torch.cat(alike, dim=2)] if alike else []
         return torch.cat(bands, dim=1)
 
@@ -155,12 +160,13 @@ class Block(nn.Module):
         height, width = x.shape[1:3]
         missing = [-length % self.window_size for length in (height, width)]
         padded = F.pad(x, (0, 0, 0, missing[1], 0, missing[0]))
-        return self._attend_alike(padded)[:, :height, :width]
+        whole = (self.window_size, self.window_size)
+        return self._attend_alike(padded, whole)[:, :height, :width]
 
-    def _attend_alike(self, x: Tensor) -> Tensor:
-        """Attend within the windows of a map (B, H, W, D) that are all of one shape."""
+    def _attend_alike(self, x: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Attend within the windows of a map (B, H, W, D) that are all of one shape (h, w)."""
         batch, height, width, dim = x.shape
-        h, w = min(height, self.window_size), min(width, self.window_size)
+        h, w = shape
         grid = (batch, height // h, width // w)
         windows = x.reshape(*grid[:2], h, grid[2], w, dim).transpose(2, 3).flatten(0, 2)
         # Contiguous: of a view, torch would project the cells row by row.
