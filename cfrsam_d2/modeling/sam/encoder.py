@@ -146,10 +146,10 @@ class Block(nn.Module):
         bands = []
         for band in x.split([x.shape[1] - rest[0], rest[0]], dim=1):
             parts = band.split([x.shape[2] - rest[1], rest[1]], dim=2)
-            shapes = [tuple(min(n, self.window_size) for n in part.shape[1:3]) for part in parts]
+            side = self.window_size
             alike = [
-                self._attend_alike(part, shape)
-                for part, shape in zip(parts, shapes, strict=True)
+                self._attend_alike(part, (min(part.shape[1], side), min(part.shape[2], side)))
+                for part in parts
                 if part.numel()
             ]
             bands += [torch.cat(alike, dim=2)] if alike else []
