@@ -16,7 +16,7 @@ from tabulate import tabulate
 from ..deploy.exporting import RECORD, export_networks
 from ..engine import load_config
 from ..errors import UserError
-from ..files import folder_lock, replaced_folder
+from ..files import folder_lock, make_folder, replaced_folder, write_bytes
 from ..predictor import NucleusPredictor, read_as_rgb
 
 LEAST_IOU = 0.999  # of the masks of both, in the mean
@@ -58,18 +58,18 @@ def export_model(cfg: CfgNode, output: Path, form: str, image: Path) -> Agreemen
     """
     pixels = read_as_rgb(image)
     predictor = NucleusPredictor(cfg)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with folder_lock(output), replaced_folder(output, RECORD) as partial:
         export_networks(predictor.model, predictor.cfg, partial, form)
         agreement = compare(predictor, NucleusPredictor(cfg, partial), pixels)
         if not agreement.holds:
             raise UserError(
-                f"the export does not agree with its model on {image} (see above): {agreement}; "
+                f"the export does not agree with its model on {image}: {agreement}; "
                 "take another form, or other versions of PyTorch and ONNX"
             )
         exported = cfg.clone()
         exported.MODEL.WEIGHTS = str(output)
-        (partial / "config.yaml").write_text(exported.dump())
+        write_bytes(partial / "config.yaml", exported.dump().encode())
     return agreement
 
 

@@ -19,6 +19,7 @@ from ..modeling.mask_head import ImageMaps, PointPromptedMaskHead
 from ..modeling.mask_head.decoder import NOT_A_POINT, build_prompt_encoder
 from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.prompt_learner import CentroidProposalGenerator
+from ..modeling.sam.encoder import NECK_CHANNELS, PATCH_SIZE
 
 MOST = 1024  # images or cells along a side, and prompts at once
 LEAST_SIDE = 64  # px of an image: adapters reflect their maps, and a cell is not seen as a map
@@ -97,16 +98,15 @@ class Decoder(nn.Module):
     """SAM's decoder: embeddings, prompts (R, 2) or (R, 1+k, 2) and the index of each one's image to
     initial logits (R, H/4, W/4), estimated IoU (R,) and U (R, 32, H/4, W/4)."""
 
-    def __init__(self, head: PointPromptedMaskHead, cell: int) -> None:
+    def __init__(self, head: PointPromptedMaskHead) -> None:
         super().__init__()
         encoder = build_prompt_encoder(PointEncoder)
         encoder.load_state_dict(head.prompt_encoder.state_dict())
         self.head = deepcopy(head)
         self.head.prompt_encoder = encoder.to(next(head.parameters()).device)
-        self.cell = cell  # px
 
     def forward(self, embeddings: Tensor, prompts: Tensor, image: Tensor) -> tuple[Tensor, ...]:
-        height, width = (self.cell * side for side in embeddings.shape[-2:])
+        height, width = (PATCH_SIZE * side for side in embeddings.shape[-2:])
         decoded = self.head.decode(ImageMaps((height, width), embeddings), prompts, image)
         return decoded.logits, decoded.pred_iou, decoded.features
 
@@ -143,18 +143,18 @@ def _networks_of_stage2(model: CFRSAM) -> Iterator[Network]:
     yield Network("encoder", Encoder(model), {"images": images}, sizes)
 
     cells = Dim("height", min=4, max=MOST), Dim("width", min=4, max=MOST)
-    batch, cell = images.shape[0], 16
-    side = images.shape[-2] // cell, images.shape[-1] // cell
+    batch = images.shape[0]
+    side = images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE
     points = images.new_zeros((5, 2))
     sizes = ({0: count, 2: cells[0], 3: cells[1]}, {0: prompts}, {0: prompts})
     if model.negative_prompts:
         points = images.new_zeros((5, 1 + model.negative_prompts, 2))
     inputs = {
-        "embeddings": images.new_zeros((batch, 256, *side)),
+        "embeddings": images.new_zeros((batch, NECK_CHANNELS, *side)),
         "prompts": points,
         "image": torch.arange(len(points), device=images.device) % batch,
     }
-    yield Network("decoder", Decoder(head, cell), inputs, sizes)
+    yield Network("decoder", Decoder(head), inputs, sizes)
 
     if head.bgmr is not None:
         quarter = {0: prompts, 2: cells[0], 3: cells[1]}

@@ -131,7 +131,7 @@ def score_segmentation(gt: NucleusMaps, pred: NucleusMaps) -> SegmentationScores
     one_map, by_class_one_map = pred.visible_class_maps, by_class
     if not np.array_equal(one_map, pred.class_maps):  # it is the slow part
         by_class_one_map = _class_qualities(_class_overlaps(gt, one_map))
-    lost, lost_by_class = lost_quality(gt, pred, of_classes)
+    lost, lost_by_class = lost_quality(gt, pred, overlap, of_classes)
     return SegmentationScores(
         binary=panoptic_quality(overlap),
         by_class=by_class,

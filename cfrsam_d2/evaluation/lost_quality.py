@@ -11,7 +11,7 @@ import numpy as np
 
 from .nucleus_maps import NucleusMaps
 from .overlap import Overlap
-from .pairing import Pairing, pair_nuclei
+from .pairing import Pairing, nucleus_indices
 from .panoptic_quality import matched_pairs, pairs_with_unknown_alone
 
 KINDS = ("missed", "false positive", "merged", "split", "wrong class", "poor outline")
@@ -19,21 +19,25 @@ MISSED, FALSE_POSITIVE, MERGED, SPLIT, WRONG_CLASS, POOR_OUTLINE = range(len(KIN
 
 
 def lost_quality(
-    gt: NucleusMaps, pred: NucleusMaps, of_classes: Sequence[tuple[Overlap, Overlap | None]]
+    gt: NucleusMaps,
+    pred: NucleusMaps,
+    overlap: Overlap,
+    of_classes: Sequence[tuple[Overlap, Overlap | None]],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split what an image loses.
 
     Args:
         gt, pred: of the image.
+        overlap: of their maps of all nuclei.
         of_classes: overlaps of each class's maps, and of nuclei of unknown class with them.
 
     Returns:
         The parts of 1 − bPQ, (6,) in the order of `KINDS`, and of each class's 1 − PQ, (K, 6). NaN
         where the ground truth has no nucleus.
     """
-    pairing = pair_nuclei(gt.label_map, pred.label_map)
+    pairing = Pairing(nucleus_indices(gt.label_map), nucleus_indices(pred.label_map), overlap)
     gt_causes, pred_causes = _causes(pairing)
-    lost = _parts(pairing.overlap, gt_causes, pred_causes)
+    lost = _parts(overlap, gt_causes, pred_causes)
     # By annotation: what others cover wholly is in its class's map alone.
     of_gt = np.full(len(gt.classes), MISSED)
     of_pred = np.full(len(pred.classes), FALSE_POSITIVE)
@@ -44,8 +48,8 @@ def lost_quality(
     of_gt[rows] = np.where(differ, WRONG_CLASS, POOR_OUTLINE)
     of_pred[columns] = np.where(differ, WRONG_CLASS, POOR_OUTLINE)
     of_class = [
-        _parts(overlap, of_gt[_indices(gt_map)], of_pred[_indices(pred_map)], unknown)
-        for gt_map, pred_map, (overlap, unknown) in zip(
+        _parts(known, of_gt[nucleus_indices(gt_map)], of_pred[nucleus_indices(pred_map)], unknown)
+        for gt_map, pred_map, (known, unknown) in zip(
             gt.class_maps, pred.class_maps, of_classes, strict=True
         )
     ]
@@ -83,8 +87,3 @@ def _parts(
     ious = overlap.intersections[matched] / overlap.unions[matched]
     lost[POOR_OUTLINE] += np.sum(1 - ious)
     return lost / nuclei
-
-
-def _indices(label_map: np.ndarray) -> np.ndarray:
-    """Which annotations a map shows, rising, as `measure_overlap` has them."""
-    return np.unique(label_map[label_map != 0]) - 1

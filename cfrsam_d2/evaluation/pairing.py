@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .overlap import Overlap, measure_overlap
+from .panoptic_quality import matched_pairs
 
 # Whether the nuclei of an error are of the ground truth or predicted.
 ERRORS = {"missed": "gt", "false positive": "pred", "merged": "pred", "split": "gt"}
@@ -39,7 +40,7 @@ class Pairing:
     @property
     def matched(self) -> np.ndarray:
         """(N, M) bool: IoU > 0.5, as in panoptic quality; at most one per nucleus."""
-        return 2 * self.overlap.intersections > self.overlap.unions
+        return matched_pairs(self.overlap)
 
     @property
     def errors(self) -> dict[str, np.ndarray]:
@@ -86,8 +87,10 @@ class Pairing:
 
 def pair_nuclei(gt_map: np.ndarray, pred_map: np.ndarray) -> Pairing:
     """Compare an image's (H, W) label maps; ids are positions in its lists of nuclei, plus 1."""
-    return Pairing(_ids(gt_map) - 1, _ids(pred_map) - 1, measure_overlap(gt_map, pred_map))
+    overlap = measure_overlap(gt_map, pred_map)
+    return Pairing(nucleus_indices(gt_map), nucleus_indices(pred_map), overlap)
 
 
-def _ids(label_map: np.ndarray) -> np.ndarray:
-    return np.unique(label_map[label_map != 0])
+def nucleus_indices(label_map: np.ndarray) -> np.ndarray:
+    """Which nuclei of its list a label map shows, rising, as `measure_overlap` has them."""
+    return np.unique(label_map[label_map != 0]) - 1

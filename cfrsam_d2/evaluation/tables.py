@@ -32,9 +32,8 @@ def summarize(
     Returns:
         "segmentation", "class_pq", "tissue_bpq", "tissue_mpq", "lost_bpq", "lost_mpq" (these six
         only if masks were predicted), "detection", "classification". "mean_class_F1" of "detection"
-        is there if all
-        records have `class_counts`. Names hold no "-", which Detectron2's `print_csv_format` would
-        hide: Bile-duct becomes Bile_duct.
+        is there if all records have `class_counts`. Names hold no "-", which Detectron2's
+        `print_csv_format` would hide: Bile-duct becomes Bile_duct.
     """
     groups = OrderedDict()
     if has_segmentation(images):
