@@ -8,21 +8,22 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from torch.torch_version import TorchVersion
 from tqdm import tqdm
 
 from .._version import __version__
 from ..checkpoint.frozen import checksum
 from ..errors import UserError
 from ..files import write_json
-from ..modeling.meta_arch import CFRSAM, PromptLearner
+from ..modeling.meta_arch import PromptLearner
 from ..modeling.plain import plain_form
-from ..modeling.sam import SAMEncoder
 from ..modeling.sam.mala import AdaptiveMultiScaleConv
 from .networks import Network, networks_of
 
 RECORD = "export.json"  # what was exported, beside the networks
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 OPSET = 20
+LEAST_TORCH = "2.9"  # before, a program was bound to more than its sizes
 # What the networks are made with, so that a config cannot change it afterwards.
 FIXED = (
     "MODEL.META_ARCHITECTURE",
@@ -47,11 +48,7 @@ def export_networks(model: PromptLearner, cfg: CfgNode, folder: Path, form: str)
     Raises:
         UserError: the model cannot be exported, or what that takes is not installed.
     """
-    if form == "torch" and isinstance(model, CFRSAM) and isinstance(model.backbone, SAMEncoder):
-        raise UserError(
-            "a program of torch.export would hold SAM's encoder for some sizes of images alone: "
-            "export to ONNX, with --form onnx"
-        )
+    check_torch()
     write = write_onnx if form == "onnx" else write_program
     for network in tqdm([*networks_of(model)], "networks", leave=False):
         path = folder / (network.name + SUFFIXES[form])
@@ -64,6 +61,19 @@ def export_networks(model: PromptLearner, cfg: CfgNode, folder: Path, form: str)
         "versions": {"cfrsam_d2": __version__, "torch": torch.__version__},
     }
     write_json(folder / RECORD, record)
+
+
+def check_torch() -> None:
+    """
+    Raises:
+        UserError: this PyTorch is too old to export, or to run programs.
+    """
+    version = TorchVersion(torch.__version__)
+    if version < LEAST_TORCH:
+        raise UserError(
+            f"PyTorch {version} is too old for programs of torch.export: it takes {LEAST_TORCH} or "
+            "newer, pip install cfrsam_d2[export]"
+        )
 
 
 def config_value(cfg: CfgNode, key: str) -> Any:

@@ -19,7 +19,7 @@ from ..modeling.mask_head.head import DecodedPrompts
 from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.prompt_learner import PointPredictions
 from ..modeling.prompt_learner.points import anchor_grid
-from .exporting import FIXED, RECORD, SUFFIXES, config_value
+from .exporting import FIXED, RECORD, SUFFIXES, check_torch, config_value
 from .networks import LEAST_SIDE
 
 Run = Callable[..., Sequence[Tensor]]
@@ -120,12 +120,15 @@ def _network(folder: Path, name: str, device: torch.device) -> Run:
 def load_program(path: Path, device: torch.device) -> Run:
     """
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or PyTorch too old.
     """
+    check_torch()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of buffers that it only reads
-            program = torch.export.load(path).module().to(device)
+            # Its guards hold it to the layout of memory of the example's sizes, such as more than
+            # one attention window; its operations need none of that. Its inputs' sizes are checked.
+            program = torch.export.load(path).module(check_guards=False).to(device)
     except Exception as error:
         raise _damaged(path, error) from None
     # A function: as a submodule it would be asked for another mode, which programs have not.

@@ -17,6 +17,7 @@ from cfrsam_d2.apps import export_model as app
 from cfrsam_d2.data.image import read_rgb
 from cfrsam_d2.deploy.exporting import (
     RECORD,
+    SUFFIXES,
     export_networks,
     exported_program,
     write_program,
@@ -117,18 +118,23 @@ def test_sams_encoder_at_any_size(tmp_path: Path) -> None:
     keys = [*TINY, "MODEL.SAM.GLOBAL_ATTN_INDEXES", "[1, 3]", "MODEL.SAM.DEPTH", "4"]
     cfg = load_config(get_config_file("train_demo/cfrsam.yaml"), keys)
     model = build_model(cfg).eval()
-    export_networks(model, cfg, tmp_path, "onnx")
     sizes = ((2, 256, 480), (1, 80, 304), (1, 64, 64), (3, 224, 224), (1, 256, 256))
     images = [torch.randn(count, 3, height, width) for count, height, width in sizes]
     with torch.no_grad():
         expected = [model.encode(each) for each in images]
-        use_networks(model, cfg, tmp_path)
-        found = [model.encode(each) for each in images]
-    for of_export, of_model in zip(found, expected, strict=True):
-        for name in ("embeddings", "detail", "deep_features"):
-            torch.testing.assert_close(
-                getattr(of_export, name), getattr(of_model, name), atol=1e-4, rtol=1e-4
-            )
+    for form in SUFFIXES:
+        folder = tmp_path / form
+        folder.mkdir()
+        export_networks(model, cfg, folder, form)
+        export = build_model(cfg).eval()
+        use_networks(export, cfg, folder)
+        with torch.no_grad():
+            found = [export.encode(each) for each in images]
+        for of_export, of_model in zip(found, expected, strict=True):
+            for name in ("embeddings", "detail", "deep_features"):
+                torch.testing.assert_close(
+                    getattr(of_export, name), getattr(of_model, name), atol=1e-4, rtol=1e-4
+                )
 
 
 def test_points_are_embedded_as_sams_encoder_does() -> None:
@@ -167,14 +173,16 @@ def test_what_the_networks_were_not_made_for(
         NucleusPredictor(cfg, folder)
 
 
-def test_what_cannot_be_exported(tmp_path: Path) -> None:
+def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_trained_model(shipped())
-    cfg = load_config(get_config_file("train_demo/cfrsam.yaml"), TINY)
-    with pytest.raises(UserError, match="export to ONNX, with --form onnx"):
-        export_networks(build_model(cfg).eval(), cfg, tmp_path, "torch")
     model.proposal_generator.proposes_boxes = True
     with pytest.raises(UserError, match="only models that points prompt"):
         export_networks(model, shipped(), tmp_path, "torch")
+    monkeypatch.setattr(torch, "__version__", "2.8.0+cpu")
+    with pytest.raises(UserError, match=r"PyTorch 2\.8\.0\+cpu is too old .* takes 2\.9 or newer"):
+        export_networks(model, shipped(), tmp_path, "torch")
+    with pytest.raises(UserError, match="too old for programs"):
+        load_program(tmp_path / "points.pt2", model.device)
     assert list(tmp_path.iterdir()) == []
 
 
