@@ -28,6 +28,7 @@ from .tissue import TissueMask
 
 Item = TypeVar("Item")
 BATCHES_AHEAD = 2
+WINDOWS_BETWEEN = 8  # freed memory is given back after so many: less often, it grows with the slide
 
 
 @dataclass
@@ -123,11 +124,10 @@ class SlideJob:
         )
         progress = self.progress.of_pass("masks", chunks, list(left))
         with progress as done, parts.write_behind(done) as write:
-            for chunk, tables in _by_chunk(left, masks):
+            for chunk, tables in _by_chunk(left, _giving_back_between(masks)):
                 unreadable.check(self.most_bad * self.tissue.mm2)
                 table = pa.concat_tables(tables)
                 write(chunk, table.take(candidates.best_of_each_point(table)))
-                give_back_memory()
         return list(windows)
 
     def measure(self, found: pa.Table, chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
@@ -172,6 +172,14 @@ def _giving_back(work: Callable[..., Item], *args: Any) -> Item:
     result = work(*args)
     give_back_memory()
     return result
+
+
+def _giving_back_between(windows: Iterable[Item]) -> Iterator[Item]:
+    """What comes of windows, each of which needs much memory."""
+    for number, each in enumerate(windows):
+        if number % WINDOWS_BETWEEN == 0:
+            give_back_memory()
+        yield each
 
 
 def _all(of_chunks: dict[Chunk, list[Item]]) -> Iterator[Item]:
