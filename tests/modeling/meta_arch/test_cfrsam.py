@@ -482,6 +482,7 @@ def test_boxes_beside_points_train_and_predict(cfg: CfgNode):
         assert sorted(in_boxes.tolist()) == boxes
         assert points is None or sorted(in_training[:, 0].tolist()) == points
     sum(losses.values()).backward()
+    assert all(each.grad.isfinite().all() for each in model.mask_head.bgmr.parameters())
     (found,) = nuclei_of(model.eval(), {"image": random_image(64, 80)})
     assert found.pred_masks.image_size == (64, 80)
     (points, labels), boxes = seen[-1]
