@@ -160,6 +160,8 @@ def _add_stage2_training_keys(cfg: CN) -> None:
     # The nearest other points of a window that stand beside a point as negative ones, in training
     # and in inference.
     node.NEGATIVE_PROMPTS = 0
+    # Boxes of BoxProposalGenerator prompt together with their points, not in place of them.
+    node.BOX_BESIDE_POINT = False
 
 
 def _add_inference_keys(cfg: CN) -> None:

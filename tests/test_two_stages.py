@@ -74,15 +74,20 @@ def final_state(output: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "generator",
-    ["CentroidProposalGenerator", pytest.param("BoxProposalGenerator", marks=pytest.mark.slow)],
+    ("generator", "beside"),
+    [
+        ("CentroidProposalGenerator", False),
+        pytest.param("BoxProposalGenerator", False, marks=pytest.mark.slow),
+        pytest.param("BoxProposalGenerator", True, marks=pytest.mark.slow),
+    ],
 )
 def test_both_stages_resume_exactly_and_evaluate(
-    generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    generator: str, beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     negatives = 0 if generator == "BoxProposalGenerator" else 2  # boxes have none
     generator_keys: list[object] = [
-        *("MODEL.PROPOSAL_GENERATOR.NAME", generator, "MODEL.CFRSAM.NEGATIVE_PROMPTS", negatives)
+        *("MODEL.PROPOSAL_GENERATOR.NAME", generator, "MODEL.CFRSAM.NEGATIVE_PROMPTS", negatives),
+        *("MODEL.CFRSAM.BOX_BESIDE_POINT", beside),
     ]
     overrides = generator_keys
     for stage in ("prompt_learner", "cfrsam"):

@@ -1,7 +1,7 @@
 """From a dataset dict to what the models take.
 
-Letters: A annotations of an image, N nuclei of which a pixel is left, P prompts of n corners (one
-of a point, two of a box), H×W px.
+Letters: A annotations of an image, N nuclei of which a pixel is left, P prompts of n corners (see
+`structures.prompts`), H×W px.
 """
 
 import random
@@ -16,6 +16,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 
 from ..errors import UserError
 from ..structures.masks import BoxMask
+from ..structures.prompts import upright
 from ..structures.rle import decode_mask
 from .augmentation import build_augmentation
 from .image import read_rgb
@@ -29,7 +30,7 @@ from .magnification import (
     resize_points,
 )
 from .points import piece_at
-from .prompts import order_corners, prompt_per_nucleus
+from .prompts import prompt_per_nucleus
 
 
 class NucleusMapper:
@@ -113,7 +114,7 @@ class NucleusMapper:
             classes = [annotation["category_id"] for annotation in annotations]
             instances = _build_instances(nuclei, classes, points, image.shape[:2])
             if prompts is not None:
-                prompts = order_corners(corners.reshape(prompts.shape))
+                prompts = upright(torch.from_numpy(corners.reshape(prompts.shape))).numpy()
                 masks = instances.gt_masks.tensor.numpy()
                 instances.proposal_prompts = torch.from_numpy(prompt_per_nucleus(prompts, masks))
             dataset_dict["instances"] = instances

@@ -1,33 +1,19 @@
-"""The learner's prompts in a training image: where augmentation moved them, and whose each is.
+"""The learner's prompts in a training image: whose each is.
 
-P prompts of n corners (1 of a point, 2 of a box), x and y in pixel-index units, NaN where one has
-left the image; N nuclei.
+P prompts of n corners as in `structures.prompts`, NaN where one has left the image; N nuclei.
 """
 
 import numpy as np
+import torch
 
-
-def order_corners(prompts: np.ndarray) -> np.ndarray:
-    """The first corner of a box is its upper left one, however the image was turned.
-
-    A box that leans afterwards is replaced by the upright one through its two corners; one that has
-    lost a corner, whose nucleus is cut off with it, is NaN.
-
-    Args:
-        prompts: (P, 2·n).
-
-    Returns:
-        (P, 2·n).
-    """
-    num_corners = prompts.shape[1] // 2
-    corners = np.sort(prompts.reshape(len(prompts), num_corners, 2), axis=1)
-    return corners.reshape(prompts.shape)
+from ..structures.prompts import centers
 
 
 def prompt_per_nucleus(prompts: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Give each nucleus the topmost prompt on it, as released; of two in a row the left one.
 
-    A prompt lies on a nucleus with its middle, and of nuclei that overlap on the first.
+    A prompt lies on a nucleus with its point, or without one with the middle of its box, and of
+    nuclei that overlap on the first.
 
     Args:
         prompts: (P, 2·n).
@@ -38,7 +24,7 @@ def prompt_per_nucleus(prompts: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     chosen = np.full((len(masks), prompts.shape[1]), np.nan, dtype=np.float32)
     prompts = prompts[np.isfinite(prompts).all(axis=1)]
-    middles = prompts.reshape(len(prompts), prompts.shape[1] // 2, 2).mean(axis=1)
+    middles = centers(torch.from_numpy(prompts)).numpy()
     last = np.array([masks.shape[2] - 1, masks.shape[1] - 1])
     columns, rows = np.rint(middles).astype(int).clip(0, last).T
     if len(masks):

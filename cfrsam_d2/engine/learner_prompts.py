@@ -40,8 +40,8 @@ def learner_prompts(
         dataset_dicts: the n training images.
 
     Returns:
-        n arrays (P, 2) of points or (P, 4) of boxes, float32, see `modeling.sliding_window`; in px
-        of the image at INPUT.MAGNIFICATION.
+        n arrays (P, 2), (P, 4) or (P, 6), float32, see `structures.prompts`; in px of the image at
+        INPUT.MAGNIFICATION.
     """
     path = Path(cfg.OUTPUT_DIR) / FILE_NAME
     key = _key(model, cfg, dataset_dicts)
@@ -63,10 +63,12 @@ def _key(model: CFRSAM, cfg: CfgNode, dataset_dicts: list[dict[str, Any]]) -> st
         "keys": [
             cfg.MODEL.PROMPT_LEARNER,
             cfg.MODEL.PROPOSAL_GENERATOR.NAME,
+            cfg.MODEL.CFRSAM.BOX_BESIDE_POINT,
             cfg.MODEL.PIXEL_MEAN,
             cfg.MODEL.PIXEL_STD,
             cfg.INPUT.MAGNIFICATION,
             cfg.TEST.AMP,
+            cfg.TEST.AUG.POINTS,
         ],
         "images": [
             (each["file_name"], _file_checksum(each["file_name"]), each.get("magnification"))

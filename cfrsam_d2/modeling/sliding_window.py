@@ -1,9 +1,7 @@
 """A sliding window over images of any size, the prompts in it, and the masks that it cuts off.
 
-A prompt is a row of coordinates in px, where a pixel's centre is a whole number: a point is x, y; a
-box is x0, y0, x1, y1, its first and its last pixel. P prompts of n corners (1 of a point, 2 of a
-box) are (P, 2·n); points with k negative ones each are (P, 1+k, 2). R masks, H×W px of an image;
-their boxes are x0, y0, x1, y1, ends excluded.
+P prompts of n corners are (P, 2·n), see `structures.prompts`. R masks, H×W px of an image; their
+boxes are x0, y0, x1, y1, ends excluded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,10 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from detectron2.structures import Instances
 from torch import Tensor
 
 from ..errors import UserError
+from ..structures.prompts import centers
 
 
 class Window(NamedTuple):
@@ -78,7 +76,7 @@ class SlidingWindow:
 
         Args:
             image_sizes: H, W of each image.
-            prompts: of each image, (P, 2) or (P, 4): windows without any are left out.
+            prompts: of each image, (P, 2·n): windows without any are left out.
         """
         windows = [
             window
@@ -115,32 +113,15 @@ class SlidingWindow:
         return ~(left | top | right | bottom)
 
 
-def prompts_of(proposals: Instances) -> Tensor:
-    """The prompts of proposals: `proposal_boxes` (P, 4) if they have any, or `proposal_points`."""
-    has_boxes = proposals.has("proposal_boxes")
-    return box_prompts(proposals.proposal_boxes.tensor) if has_boxes else proposals.proposal_points
-
-
-def box_prompts(boxes: Tensor) -> Tensor:
-    """Boxes x0, y0, x1, y1 in px, ends excluded, as Detectron2 has them: (P, 4) to prompts."""
-    return boxes - boxes.new_tensor([0, 0, 1, 1])
-
-
-def centers(prompts: Tensor) -> Tensor:
-    """Points themselves, without their negative ones, and the middles of boxes: to (P, 2)."""
-    corners = prompts[:, :1] if prompts.dim() == 3 else prompts.unflatten(1, (-1, 2))
-    return corners.mean(dim=1)
-
-
 def prompts_in_window(prompts: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     """The prompts of an image whose centers lie in a window.
 
     Args:
-        prompts: in px of the image, (P, 2) or (P, 4).
+        prompts: in px of the image, (P, 2·n).
         window: of the image.
 
     Returns:
-        Their indices (R,), and the prompts, cut to the window and in its px, (R, 2) or (R, 4).
+        Their indices (R,), and the prompts, cut to the window and in its px, (R, 2·n).
     """
     first = prompts.new_tensor([window.x0, window.y0])
     last = prompts.new_tensor([window.x1 - 1, window.y1 - 1])

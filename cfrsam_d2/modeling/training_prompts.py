@@ -1,18 +1,19 @@
 """Which prompts train stage 2, and which nucleus each of them stands for.
 
-K prompts and N nuclei of one image, H×W px; prompts as in `sliding_window`.
+K prompts and N nuclei of one image, H×W px; prompts of n corners as in `structures.prompts`.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
 from ..errors import UserError
-from .sliding_window import box_prompts
+from ..structures.prompts import beside, box_prompts
 
-# The nuclei of an image to prompts (K, 2) or (K, 4), and the index of each one's nucleus (K,).
+# The nuclei of an image to prompts (K, 2·n), and the index of each one's nucleus (K,).
 PromptSource = Callable[[Instances], tuple[Tensor, Tensor]]
 
 
@@ -20,10 +21,10 @@ def learner_prompts(gt_instances: Instances) -> tuple[Tensor, Tensor]:
     """The learner's prompts, of the nuclei that have one.
 
     Args:
-        gt_instances: with `proposal_prompts` (N, 2) or (N, 4), NaN where a nucleus has none.
+        gt_instances: with `proposal_prompts` (N, 2·n), NaN where a nucleus has none.
 
     Returns:
-        Prompts (K, 2) or (K, 4) and the index of each one's nucleus (K,).
+        Prompts (K, 2·n) and the index of each one's nucleus (K,).
 
     Raises:
         UserError: there is no such field.
@@ -59,6 +60,13 @@ def gt_box_prompts(gt_instances: Instances) -> tuple[Tensor, Tensor]:
     return box_prompts(boxes), torch.arange(len(boxes), device=boxes.device)
 
 
+def with_gt_boxes(points_of: PromptSource, gt_instances: Instances) -> tuple[Tensor, Tensor]:
+    """The points of a source, each with the tight box of its nucleus; returns as
+    `learner_prompts`."""
+    points, nuclei = points_of(gt_instances)
+    return beside(points, box_prompts(gt_instances.gt_boxes.tensor)[nuclei]), nuclei
+
+
 def _known(prompts: Tensor) -> tuple[Tensor, Tensor]:
     """Of one prompt per nucleus (N, c), NaN where it has none: those that there are."""
     nuclei = prompts.isfinite().all(dim=1).nonzero().squeeze(1)
@@ -71,6 +79,11 @@ POINT_SOURCES: dict[str, PromptSource] = {
     "random": random_prompts,
 }
 BOX_SOURCES: dict[str, PromptSource] = {"learner": learner_prompts, "centroid": gt_box_prompts}
+POINT_AND_BOX_SOURCES: dict[str, PromptSource] = {
+    "learner": learner_prompts,
+    "centroid": partial(with_gt_boxes, centroid_prompts),
+    "random": partial(with_gt_boxes, random_prompts),
+}
 
 
 def draw_prompts(prompts: Tensor, nuclei: Tensor, most: int) -> tuple[Tensor, Tensor]:

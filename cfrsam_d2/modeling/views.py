@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..structures.prompts import upright
+
 
 @dataclass(frozen=True)
 class View:
@@ -39,7 +41,7 @@ class View:
             xy = torch.stack([width - 1 - xy[..., 0], xy[..., 1]], dim=-1)
         if -2 in self.flipped:
             xy = torch.stack([xy[..., 0], height - 1 - xy[..., 1]], dim=-1)
-        return xy.sort(dim=-2).values.flatten(-2)  # the first corner of a box is its upper left one
+        return upright(xy.flatten(-2))
 
     def undo_points(self, points: Tensor, height: int, width: int) -> Tensor:
         """Move points (…, 2) back into the images, which are of height×width px."""

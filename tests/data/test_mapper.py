@@ -365,7 +365,8 @@ def test_the_configuration_chooses_the_augmentation():
 
 
 def test_prompts_move_with_the_image_to_their_nuclei(tmp_path):
-    """Turned over, points and boxes stay where they are in the tissue; cut off, they are gone."""
+    """Turned over, points and boxes stay where they are in the tissue; cut off, they are gone,
+    together if only a corner of the box is."""
     size = (40, 60)
     masks = [box_mask(size, 4, 10, 8, 8), box_mask(size, 24, 40, 10, 12)]
     record = dataset_dict(tmp_path, masks, size)
@@ -382,6 +383,11 @@ def test_prompts_move_with_the_image_to_their_nuclei(tmp_path):
             [(38.0, 22.0, 54.0, 36.0), (8.0, 4.0, 19.0, 11.0)],
             [(40.0, 28.0, 51.0, 35.0), (5.0, 3.0, 21.0, 17.0)],
             [(8.0, 4.0, 19.0, 11.0), lost * 2],
+        ),
+        (
+            [(45.0, 30.25, 38.0, 22.0, 54.0, 36.0), (14.0, 6.0, 8.0, 4.0, 19.0, 11.0)],
+            [(45.0, 33.0, 40.0, 28.0, 51.0, 35.0), (14.0, 8.75, 5.0, 3.0, 21.0, 17.0)],
+            [(14.0, 6.0, 8.0, 4.0, 19.0, 11.0), lost * 3],
         ),
     ]:
         record["prompts"] = np.array(prompts, dtype=np.float32)
@@ -401,7 +407,7 @@ def test_prompts_move_with_the_image_to_their_nuclei(tmp_path):
 def test_without_prompts_an_image_has_none_for_its_nuclei(tmp_path):
     size = (40, 60)
     record = dataset_dict(tmp_path, [box_mask(size, 4, 10, 8, 8)], size)
-    for width in (2, 4):
+    for width in (2, 4, 6):
         record["prompts"] = np.empty((0, width), dtype=np.float32)
         prompts = plain_mapper()(record)["instances"].proposal_prompts
         assert prompts.shape == (1, width)

@@ -1,8 +1,8 @@
-"""The learner's prompts in augmented images: which way up, and on which nucleus."""
+"""The learner's prompts in augmented images: on which nucleus."""
 
 import numpy as np
 
-from cfrsam_d2.data.prompts import order_corners, prompt_per_nucleus
+from cfrsam_d2.data.prompts import prompt_per_nucleus
 
 SIZE = (40, 60)
 NOWHERE = (np.nan, np.nan)
@@ -62,18 +62,19 @@ def test_boxes_stand_for_the_nucleus_in_their_middle():
     assert chosen(masks, *given, width=4) == [given[2], given[3], None]
 
 
+def test_points_with_their_boxes_stand_for_the_nucleus_at_the_point():
+    masks = squares((2, 3), (20, 10), (50, 30))
+    given = [
+        (52.0, 32.0, 18.0, 8.0, 59.0, 39.0),  # the middle of its box is on none
+        (4.0, 5.0, 18.0, 8.0, 29.0, 19.0),  # and of this one on the second
+        (21.0, 12.0, 17.0, 6.0, *NOWHERE),
+        (*NOWHERE, 18.0, 8.0, 29.0, 19.0),
+    ]
+    assert chosen(masks, *given, width=6) == [given[1], None, given[0]]
+
+
 def test_without_nuclei_or_prompts():
-    for width in (2, 4):
+    for width in (2, 4, 6):
         assert chosen(squares(), (5.0,) * width, width=width) == []
         assert chosen(squares((2, 3)), width=width) == [None]
         assert chosen(squares(), width=width) == []
-
-
-def test_corners_are_put_in_order_and_points_left_alone():
-    boxes = np.array([(9, 2, 4, 8), (4, 8, 9, 2), (9, 8, 4, 2), (4, 2, *NOWHERE)], np.float32)
-    ordered = order_corners(boxes)
-    assert (ordered[:3] == [4, 2, 9, 8]).all()
-    assert np.isnan(ordered[3]).any()
-    points = np.array([(9, 2), NOWHERE, (3, 5)], np.float32)
-    np.testing.assert_array_equal(order_corners(points), points)
-    assert order_corners(np.empty((0, 4), np.float32)).shape == (0, 4)

@@ -48,12 +48,13 @@ def seen(model: CFRSAM) -> int:
 def test_they_are_what_the_learner_finds_on_the_images_as_evaluation_sees_them(
     cfg: CfgNode, images: list[dict[str, Any]]
 ) -> None:
-    for learner, expected in [
-        (GridPoints(), [[12.0, 12.0]]),
-        (GridBoxes(), [[5.0, 8.0, 19.0, 16.0]]),
-        (GivenPoints([]), np.empty((0, 2))),
+    for model, expected in [
+        (tiny_cfrsam(GridPoints()), [[12.0, 12.0]]),
+        (tiny_cfrsam(GridBoxes()), [[5.0, 8.0, 19.0, 16.0]]),
+        (tiny_cfrsam(GridBoxes(), box_beside_point=True), [[12.0, 12.0, 5.0, 8.0, 19.0, 16.0]]),
+        (tiny_cfrsam(GivenPoints([])), np.empty((0, 2))),
     ]:
-        found = learner_prompts(tiny_cfrsam(learner), cfg, images)
+        found = learner_prompts(model, cfg, images)
         assert len(found) == len(images)
         for prompts in found:
             assert prompts.dtype == np.float32
@@ -96,6 +97,10 @@ def test_those_of_other_weights_keys_or_images_are_found_anew(
     assert is_found_anew()
     np.testing.assert_array_equal(learner_prompts(model, cfg, images), np.array(first) + 1)
     cfg.MODEL.PROMPT_LEARNER.SUPPRESSION_RADIUS += 1
+    assert is_found_anew()
+    cfg.MODEL.CFRSAM.BOX_BESIDE_POINT = True
+    assert is_found_anew()
+    cfg.TEST.AUG.POINTS = True
     assert is_found_anew()
     images[0] = images[0] | {"file_name": str(path)}
     assert is_found_anew()

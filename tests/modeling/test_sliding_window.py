@@ -4,21 +4,17 @@ from itertools import pairwise
 
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
 
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.modeling.sliding_window import (
     SlidingWindow,
     Window,
     best_per_prompt,
-    box_prompts,
-    centers,
     prompts_in_window,
-    prompts_of,
     with_negatives,
 )
+from cfrsam_d2.structures.prompts import centers
 
-POINTS = torch.tensor([[3.25, 4.0], [60.5, 20.0]])
 BOXES = torch.tensor([[2.0, 3.0, 5.0, 9.0], [50.0, 10.0, 70.5, 30.0]])
 
 
@@ -100,27 +96,6 @@ def test_the_images_own_edges_cut_nothing_off():
     assert seven.keeps(corner, window, (80, 101)).tolist() == [False]
 
 
-def test_boxes_prompt_if_there_are_any():
-    proposals = Instances((40, 80), proposal_points=POINTS)
-    assert torch.equal(prompts_of(proposals), POINTS)
-    proposals.proposal_boxes = Boxes(BOXES)
-    assert torch.equal(prompts_of(proposals), box_prompts(BOXES))
-
-
-def test_a_box_is_its_first_and_its_last_pixel():
-    mask = torch.zeros(10, 20, dtype=torch.bool)
-    mask[3:8, 5:12] = True
-    boxes = torch.tensor([[5.0, 3.0, 12.0, 8.0]])  # of the mask, ends excluded
-    rows, columns = mask.nonzero().unbind(dim=1)
-    expected = [columns.min(), rows.min(), columns.max(), rows.max()]
-    assert box_prompts(boxes).tolist() == [expected]
-
-
-def test_points_are_their_own_centers():
-    assert torch.equal(centers(POINTS), POINTS)
-    assert centers(BOXES).tolist() == [[3.5, 6], [60.25, 20]]
-
-
 def test_points_in_a_window_move_with_it():
     window = Window(0, 10, 20, 30, 60)
     points = torch.tensor(
@@ -148,10 +123,22 @@ def test_boxes_are_cut_to_their_window():
     assert torch.equal(prompts, BOXES)
 
 
+def test_points_with_their_boxes_are_where_the_points_are():
+    """All three corners are cut to the window, also where the box's middle lies outside of it."""
+    points = torch.tensor([[5.0, 7.0], [54.5, 20.0], [56.0, 12.0]])
+    boxes = torch.cat([BOXES, BOXES[1:]])  # of middles (3.5, 6), (60.25, 20) twice
+    prompts = torch.cat([points, boxes], dim=1)
+    indices, cut = prompts_in_window(prompts, Window(0, 55, 8, 60, 18))
+    assert indices.tolist() == [2]
+    assert cut.tolist() == [[1, 4, 0, 2, 4, 9]]
+    indices, cut = prompts_in_window(prompts, Window(0, 0, 0, 100, 100))
+    assert indices.tolist() == [0, 1, 2]
+    assert torch.equal(cut, prompts)
+
+
 def test_no_prompts():
-    for size in (2, 4):
+    for size in (2, 4, 6):
         none = torch.zeros(0, size)
-        assert centers(none).shape == (0, 2)
         indices, prompts = prompts_in_window(none, Window(0, 0, 0, 4, 4))
         assert (indices.shape, prompts.shape) == ((0,), (0, size))
 

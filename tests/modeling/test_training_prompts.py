@@ -7,6 +7,7 @@ from tiny_segmenter import squares
 
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.modeling.training_prompts import (
+    POINT_AND_BOX_SOURCES,
     centroid_prompts,
     draw_prompts,
     gt_box_prompts,
@@ -23,6 +24,7 @@ def test_the_learners_prompts_are_those_of_the_nuclei_that_have_one():
     for prompts in (
         [(5.0, 4.0), NOWHERE, (51.0, 33.0)],
         [(0.0, 0.0, 6.0, 8.0), NOWHERE * 2, (48.0, 29.0, 58.0, 39.0)],
+        [(5.0, 4.0, 0.0, 0.0, 6.0, 8.0), NOWHERE * 3, (51.0, 33.0, 48.0, 29.0, 58.0, 39.0)],
     ):
         gt.proposal_prompts = torch.tensor(prompts)
         found, nuclei = learner_prompts(gt)
@@ -99,3 +101,23 @@ def test_boxes_of_the_ground_truth_are_tight():
     prompts, nuclei = gt_box_prompts(gt)
     assert prompts.tolist() == [[2, 3, 9, 10], [20, 10, 27, 17]]
     assert nuclei.tolist() == [0, 1]
+
+
+def test_points_of_the_ground_truth_come_with_the_boxes_of_their_nuclei():
+    """Of the nuclei that have a point."""
+    gt = squares(SIZE, [(2, 3), (40, 5), (20, 10)])
+    gt.gt_points[1] = torch.nan
+    prompts, nuclei = POINT_AND_BOX_SOURCES["centroid"](gt)
+    assert prompts.tolist() == [[5.5, 6.5, 2, 3, 9, 10], [23.5, 13.5, 20, 10, 27, 17]]
+    assert nuclei.tolist() == [0, 2]
+    prompts, nuclei = POINT_AND_BOX_SOURCES["random"](gt)
+    assert prompts[:, 2:].tolist() == [[2, 3, 9, 10], [40, 5, 47, 12], [20, 10, 27, 17]]
+    columns, rows = prompts[:, :2].long().unbind(dim=1)
+    assert gt.gt_masks.tensor[nuclei, rows, columns].all()
+    assert POINT_AND_BOX_SOURCES["learner"] is learner_prompts
+    for source in POINT_AND_BOX_SOURCES.values():
+        nothing = squares(SIZE, [])
+        nothing.proposal_prompts = torch.zeros(0, 6)
+        prompts, nuclei = source(nothing)
+        assert prompts.shape == (0, 6)
+        assert nuclei.tolist() == []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...config import choose
 from ...errors import UserError
-from ..sliding_window import centers
+from ...structures.prompts import centers, split_prompts
 from .bgmr import BGMR
 from .crops import ALIGNMENT, CropSizes, boxes_around_points, refine_in_crops
 from .decoder import EMBED_DIM, build_mask_decoder, build_prompt_encoder, point_labels
@@ -95,7 +95,7 @@ def mask_head_parts(
 
 
 class PointPromptedMaskHead(nn.Module):
-    """One mask per prompt: a point, or a box (4.5.8)."""
+    """One mask per prompt: a point, a box (4.5.8), or both together."""
 
     # BGMR or another refiner, and its deep branch; None where nothing refines.
     bgmr: Any
@@ -218,8 +218,8 @@ class PointPromptedMaskHead(nn.Module):
 
         Args:
             maps: of the images.
-            prompts: points (R, 2), points with negative ones (R, 1+k, 2), or boxes (R, 4), in px,
-                see `modeling.sliding_window`.
+            prompts: points (R, 2), points with negative ones (R, 1+k, 2), boxes (R, 4), or points
+                with their boxes (R, 6), in px, see `structures.prompts`.
             prompt_image: index of each prompt's image, (R,).
             gt_masks: of each prompt's nucleus, bool, (R, H, W).
         """
@@ -257,15 +257,14 @@ class PointPromptedMaskHead(nn.Module):
         height, width = maps.embeddings.shape[-2:]
         encoder.image_embedding_size, encoder.input_image_size = (height, width), maps.frame_size
         with torch.autocast(prompts.device.type, enabled=False):  # too coarse for positions
-            if prompts.shape[1:] == (4,):  # boxes
-                sparse, dense = encoder(points=None, boxes=prompts, masks=None)
-            else:
-                points = prompts if prompts.dim() == 3 else prompts[:, None]
-                sparse, dense = encoder((points, point_labels(points)), boxes=None, masks=None)
+            points, boxes = split_prompts(prompts)
+            labelled = None if points is None else (points, point_labels(points))
+            sparse, dense = encoder(labelled, boxes=boxes, masks=None)
             positions = encoder.get_dense_pe().expand(count, -1, -1, -1)
 
         own_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        tokens = torch.cat([own_tokens.expand(count, -1, -1), sparse], dim=1)  # (R, 7+k, C)
+        # n tokens of a prompt: 2+k of a point, 2 of a box, 3 of both.
+        tokens = torch.cat([own_tokens.expand(count, -1, -1), sparse], dim=1)  # (R, 5+n, C)
         # Not `embeddings[prompt_image]`: on CPUs, threads of its backward pass add up the prompts
         # of an image in the order in which they come, another in every run.
         embeddings = maps.embeddings.index_select(0, prompt_image)  # (R, C, h, w)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ...config import choose
 from ...errors import UserError
 from ...structures.masks import BoxMasks
+from ...structures.prompts import prompts_of
 from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..prompt_learner import CentroidProposalGenerator
 from ..sam import SharedEncoder
@@ -30,10 +31,15 @@ from ..sliding_window import (
     Window,
     best_per_prompt,
     prompts_in_window,
-    prompts_of,
     with_negatives,
 )
-from ..training_prompts import BOX_SOURCES, POINT_SOURCES, PromptSource, draw_prompts
+from ..training_prompts import (
+    BOX_SOURCES,
+    POINT_AND_BOX_SOURCES,
+    POINT_SOURCES,
+    PromptSource,
+    draw_prompts,
+)
 from .prompt_learner import PromptLearner
 from .test_time_augmentation import average_views, encode_views
 
@@ -71,6 +77,7 @@ class CFRSAM(PromptLearner):
         nms_thresh: float,
         sliding_window: SlidingWindow,
         negative_prompts: int = 0,
+        box_beside_point: bool = False,
         test_time_augmentation: bool = False,
         **of_pixels: Any,
     ) -> None:
@@ -86,6 +93,8 @@ class CFRSAM(PromptLearner):
             sliding_window: how larger images are cut.
             negative_prompts: the nearest other points of a window, or of a training image, that go
                 with a point as negative ones.
+            box_beside_point: boxes of the prompt learner prompt together with their points, not in
+                place of them.
             test_time_augmentation: average each mask over flips and rotations of its window.
             of_pixels: `pixel_mean`, `pixel_std` and `precision`, see `PromptLearner`.
         """
@@ -98,6 +107,7 @@ class CFRSAM(PromptLearner):
         self.nms_thresh = nms_thresh
         self.sliding_window = sliding_window
         self.negative_prompts = negative_prompts
+        self.box_beside_point = box_beside_point
         self.test_time_augmentation = test_time_augmentation
 
     @classmethod
@@ -106,6 +116,9 @@ class CFRSAM(PromptLearner):
         node, window = cfg.MODEL.CFRSAM, cfg.MODEL.SLIDING_WINDOW
         has_boxes = parts["proposal_generator"].proposes_boxes
         sources = BOX_SOURCES if has_boxes else POINT_SOURCES
+        if node.BOX_BESIDE_POINT:
+            _check_there_are_boxes(cfg, has_boxes)
+            sources = POINT_AND_BOX_SOURCES
         if has_boxes and node.NEGATIVE_PROMPTS:
             raise UserError(
                 f"MODEL.CFRSAM.NEGATIVE_PROMPTS is {node.NEGATIVE_PROMPTS}, but boxes prompt "
@@ -122,6 +135,7 @@ class CFRSAM(PromptLearner):
                 window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH
             ),
             "negative_prompts": node.NEGATIVE_PROMPTS,
+            "box_beside_point": node.BOX_BESIDE_POINT,
             "test_time_augmentation": cfg.TEST.AUG.ENABLED,
         }
 
@@ -165,7 +179,7 @@ class CFRSAM(PromptLearner):
             proposals: of each image; windows without any are left out.
         """
         sizes = [(image.shape[1], image.shape[2]) for image in images]
-        prompts = None if proposals is None else [prompts_of(each) for each in proposals]
+        prompts = None if proposals is None else [self.prompts_of(each) for each in proposals]
         batches = [*self.sliding_window.batches(sizes, prompts)]
         hidden = not self.shows_progress or len(batches) < 2
         for windows in tqdm(batches, "windows", leave=False, disable=hidden):
@@ -233,7 +247,7 @@ class CFRSAM(PromptLearner):
         if self.test_time_augmentation:
             predict = partial(average_views, self.mask_head)
         for number, window in enumerate(encoded.windows):
-            inside, prompts = prompts_in_window(prompts_of(proposals[window.image]), window)
+            inside, prompts = prompts_in_window(self.prompts_of(proposals[window.image]), window)
             if self.negative_prompts:
                 prompts = with_negatives(prompts, self.negative_prompts)
             image_size = proposals[window.image].image_size
@@ -255,10 +269,14 @@ class CFRSAM(PromptLearner):
 
     @torch.no_grad()
     def find_prompts(self, images: list[Tensor]) -> list[Tensor]:
-        """The prompts of RGB images (3, H, W) 0..255: points (P, 2) or boxes (P, 4) of each."""
+        """The prompts of RGB images (3, H, W) 0..255: (P, 2), (P, 4) or (P, 6) of each."""
         with self.precision.context(self.device, training=False):
             proposals = self.propose([self.normalize(image) for image in images])
-        return [prompts_of(proposal) for proposal in proposals]
+        return [self.prompts_of(proposal) for proposal in proposals]
+
+    def prompts_of(self, proposals: Instances) -> Tensor:
+        """The prompts of an image's proposals: (P, 2), (P, 4) or (P, 6), see there."""
+        return prompts_of(proposals, box_beside_point=self.box_beside_point)
 
     def losses(self, images: list[Tensor], gt_instances: list[Instances]) -> dict[str, Tensor]:
         """The losses of the mask head on prompts drawn anew; zeros where there is no nucleus.
@@ -266,7 +284,7 @@ class CFRSAM(PromptLearner):
         Args:
             images: normalised, (3, H, W) each.
             gt_instances: with `gt_masks`, and what `train_prompts` reads: `proposal_prompts`,
-                `gt_points` or `gt_boxes`.
+                `gt_points`, `gt_boxes`.
         """
         inputs = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
         prompts, prompt_image, gt_masks = self.draw_training_prompts(
@@ -287,7 +305,7 @@ class CFRSAM(PromptLearner):
             size: H, W of the padded images.
 
         Returns:
-            Prompts (R, 2), (R, 4) or (R, 1+k, 2), the index of each one's image (R,), and its
+            Prompts (R, 2·n) or (R, 1+k, 2), the index of each one's image (R,), and its
             nucleus's mask (R, H, W).
         """
         all_prompts, all_masks = [], []
@@ -314,6 +332,15 @@ class CFRSAM(PromptLearner):
             trained = (each for each in self.parameters() if each.requires_grad)
             zero = zero + sum(0 * each.sum() for each in trained)
         return {name: zero.clone() for name in self.mask_head.loss_names}
+
+
+def _check_there_are_boxes(cfg: CfgNode, has_boxes: bool) -> None:
+    if not has_boxes:
+        raise UserError(
+            "MODEL.CFRSAM.BOX_BESIDE_POINT is True, but MODEL.PROPOSAL_GENERATOR.NAME is "
+            f"{cfg.MODEL.PROPOSAL_GENERATOR.NAME}, which proposes no boxes: take "
+            "BoxProposalGenerator, in both stages, or set it to False"
+        )
 
 
 def _best_candidates(proposal: Instances, candidates: list[Instances]) -> Instances:

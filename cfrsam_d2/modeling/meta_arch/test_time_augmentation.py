@@ -1,7 +1,7 @@
 """Test-time augmentation: masks averaged over flips and rotations of their window.
 
-n images, R prompts of all of them, h×w px. Prompts are points (R, 2), boxes (R, 4) or points with
-negative ones (R, 1+k, 2); see `sliding_window`.
+n images, R prompts of all of them, h×w px. Prompts are (R, 2·n), or points with negative ones
+(R, 1+k, 2); see `structures.prompts`.
 """
 
 from collections.abc import Callable

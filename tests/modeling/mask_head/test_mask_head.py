@@ -23,12 +23,13 @@ def random_maps(images: int, height: int, width: int) -> ImageMaps:
 
 @torch.no_grad()
 def test_equals_sam_image_by_image(head: PointPromptedMaskHead):
-    """Images of three, no and two prompts, in mixed order, points and boxes."""
+    """Images of three, no and two prompts, in mixed order, points, boxes and both."""
     prompt_image = torch.tensor([2, 0, 0, 2, 0])
     for height, width in [(4, 4), (4, 7)]:
         maps = random_maps(3, height, width)
         points = torch.rand(5, 2) * torch.tensor([width * 16.0 - 1, height * 16.0 - 1])
-        for prompts in (points, torch.cat([points, points + torch.rand(5, 2)], dim=1)):
+        boxes = torch.cat([points, points + torch.rand(5, 2)], dim=1)
+        for prompts in (points, boxes, torch.cat([points, boxes], dim=1)):
             decoded = head.decode(maps, prompts, prompt_image)
             assert decoded.logits.shape == (5, 4 * height, 4 * width)
             assert decoded.features.shape == (5, 32, 4 * height, 4 * width)
@@ -46,10 +47,12 @@ def by_sam(head: PointPromptedMaskHead, maps: ImageMaps, prompts: torch.Tensor, 
         tuple(maps.embeddings.shape[2:]),
         maps.frame_size,
     )
-    is_box = prompts.shape[1] == 4
-    points = None if is_box else (prompts[:, None], torch.ones(len(prompts), 1))
-    sparse, dense = encoder(points, prompts if is_box else None, None)
-    assert sparse.shape == (len(prompts), 2, 256)
+    point, box = {2: ([0, 1], []), 4: ([], [0, 1, 2, 3]), 6: ([0, 1], [2, 3, 4, 5])}[
+        prompts.shape[1]
+    ]
+    points = (prompts[:, None, point], torch.ones(len(prompts), 1)) if point else None
+    sparse, dense = encoder(points, prompts[:, box] if box else None, None)
+    assert sparse.shape == (len(prompts), 3 if point and box else 2, 256)
     logits, pred_iou = head.mask_decoder(
         image_embeddings=maps.embeddings[image : image + 1],
         image_pe=encoder.get_dense_pe(),
@@ -89,6 +92,23 @@ def test_negative_points_are_sams(head: PointPromptedMaskHead):
     alone = head.decode(maps, points[:, 0], image).logits
     assert not torch.allclose(decoded.logits, alone, atol=1e-3)
     assert torch.equal(head.decode(maps, points[:, :1], image).logits, alone)
+
+
+@torch.no_grad()
+def test_a_box_beside_a_point_is_sams(head: PointPromptedMaskHead):
+    """Its tokens are the point's, label 1, and the box's two corners; no padding as of points."""
+    encoder, seen = head.prompt_encoder, []
+    hook = encoder.register_forward_hook(lambda module, args, output: seen.append(output[0]))
+    prompt = torch.tensor([[20.0, 31.0, 12.0, 25.0, 40.0, 37.0]])
+    head.decode(random_maps(1, 4, 4), prompt, torch.tensor([0]))
+    box = prompt[:, 2:]
+    both, _ = encoder((prompt[:, None, :2], torch.ones(1, 1)), boxes=box, masks=None)
+    point, _ = encoder((prompt[:, None, :2], torch.ones(1, 1)), boxes=None, masks=None)
+    corners, _ = encoder(None, boxes=box, masks=None)
+    hook.remove()
+    assert seen[0].shape == (1, 3, 256)
+    assert torch.equal(seen[0], both)
+    assert torch.equal(seen[0], torch.cat([point[:, :1], corners], dim=1))
 
 
 @torch.no_grad()

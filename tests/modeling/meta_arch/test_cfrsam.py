@@ -28,6 +28,7 @@ from cfrsam_d2.modeling.sam.adapters import ADAPTERS
 from cfrsam_d2.modeling.sliding_window import SlidingWindow
 from cfrsam_d2.modeling.training_prompts import (
     BOX_SOURCES,
+    POINT_AND_BOX_SOURCES,
     POINT_SOURCES,
     centroid_prompts,
     random_prompts,
@@ -382,7 +383,20 @@ def test_negative_prompts_are_the_nearest_points_of_an_image(cfg: CfgNode):
 def test_boxes_have_no_negative_prompts(cfg: CfgNode):
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
     cfg.MODEL.CFRSAM.NEGATIVE_PROMPTS = 1
-    with pytest.raises(UserError, match=r"^MODEL.CFRSAM.NEGATIVE_PROMPTS is 1, but boxes prompt"):
+    for cfg.MODEL.CFRSAM.BOX_BESIDE_POINT in (False, True):
+        with pytest.raises(
+            UserError, match=r"^MODEL.CFRSAM.NEGATIVE_PROMPTS is 1, but boxes prompt"
+        ):
+            build_model(cfg)
+
+
+def test_points_alone_have_no_box_beside_them(cfg: CfgNode):
+    cfg.MODEL.CFRSAM.BOX_BESIDE_POINT = True
+    with pytest.raises(
+        UserError,
+        match=r"^MODEL\.CFRSAM\.BOX_BESIDE_POINT is True, but MODEL\.PROPOSAL_GENERATOR\.NAME is "
+        "CentroidProposalGenerator, which proposes no boxes: take BoxProposalGenerator",
+    ):
         build_model(cfg)
 
 
@@ -422,7 +436,8 @@ def test_boxes_train_and_predict(cfg: CfgNode):
         model = build_model(cfg)
         seen = []
         model.mask_head.prompt_encoder.register_forward_hook(
-            lambda module, args, kwargs, output, seen=seen: seen.append(kwargs), with_kwargs=True
+            lambda module, args, kwargs, output, seen=seen: seen.append((*args, kwargs["boxes"])),
+            with_kwargs=True,
         )
         inputs = batch(((64, 64), [(8, 8), (30, 40)]), ((64, 80), []))
         for each in inputs:  # twice as wide as the nuclei
@@ -430,13 +445,50 @@ def test_boxes_train_and_predict(cfg: CfgNode):
             each["instances"].proposal_prompts = corners + torch.tensor([-4.0, -4.0, 3.0, 3.0])
         losses = model(inputs)
         assert all(loss.isfinite() for loss in losses.values())
-        (prompts,) = seen
-        assert prompts["points"] is None
-        assert sorted(prompts["boxes"].tolist()) == boxes
+        ((points, in_training),) = seen
+        assert points is None
+        assert sorted(in_training.tolist()) == boxes
         (found,) = nuclei_of(model.eval(), {"image": random_image(64, 80)})
         assert found.pred_masks.image_size == (64, 80)
-        assert seen[-1]["points"] is None
-        assert seen[-1]["boxes"].shape[1:] == (4,)
+        points, in_inference = seen[-1]
+        assert points is None
+        assert in_inference.shape[1:] == (4,)
+
+
+def test_boxes_beside_points_train_and_predict(cfg: CfgNode):
+    """Of each of the sources; SAM's prompt encoder sees each point with label 1 and its box."""
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "BoxProposalGenerator"
+    cfg.MODEL.CFRSAM.BOX_BESIDE_POINT, cfg.MODEL.CFRSAM.TRAIN_PROMPTS = True, "centroid"
+    model, seen = build_model(cfg), []
+    model.mask_head.prompt_encoder.register_forward_hook(
+        lambda module, args, kwargs, output: seen.append((*args, kwargs["boxes"])),
+        with_kwargs=True,
+    )
+    inputs = batch(((64, 64), [(8, 8), (30, 40)]), ((64, 80), []))
+    prompts = torch.tensor([[9.0, 8, 4, 4, 19, 19], [31, 40, 26, 36, 41, 51]])
+    inputs[0]["instances"].proposal_prompts = prompts
+    inputs[1]["instances"].proposal_prompts = prompts[:0]
+    gt_boxes = [[8, 8, 15, 15], [30, 40, 37, 47]]
+    for name, points, boxes in [
+        ("learner", [[9, 8], [31, 40]], [[4, 4, 19, 19], [26, 36, 41, 51]]),
+        ("centroid", [[11.5, 11.5], [33.5, 43.5]], gt_boxes),
+        ("random", None, gt_boxes),
+    ]:
+        model.train_prompts = POINT_AND_BOX_SOURCES[name]
+        losses = model.train()(inputs)
+        assert all(loss.isfinite() for loss in losses.values())
+        (in_training, labels), in_boxes = seen[-1]
+        assert labels.tolist() == [[1], [1]]
+        assert sorted(in_boxes.tolist()) == boxes
+        assert points is None or sorted(in_training[:, 0].tolist()) == points
+    sum(losses.values()).backward()
+    assert all(each.grad.isfinite().all() for each in model.mask_head.bgmr.parameters())
+    (found,) = nuclei_of(model.eval(), {"image": random_image(64, 80)})
+    assert found.pred_masks.image_size == (64, 80)
+    (points, labels), boxes = seen[-1]
+    assert (points.shape[1:], labels.shape[1:], boxes.shape[1:]) == ((1, 2), (1,), (4,))
+    assert (boxes[:, :2] <= points[:, 0]).all()
+    assert (points[:, 0] <= boxes[:, 2:]).all()
 
 
 def test_a_bar_over_windows_is_shown_if_wanted_and_there_are_several(

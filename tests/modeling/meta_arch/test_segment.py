@@ -10,8 +10,9 @@ from tiny_segmenter import GridBoxes, random_image, tiny_cfrsam, tiny_head
 from torch import Tensor, nn
 
 from cfrsam_d2.modeling.meta_arch import CFRSAM
-from cfrsam_d2.modeling.sliding_window import SlidingWindow, prompts_in_window, prompts_of
+from cfrsam_d2.modeling.sliding_window import SlidingWindow, prompts_in_window
 from cfrsam_d2.structures.masks import BoxMasks
+from cfrsam_d2.structures.prompts import prompts_of
 
 
 def discs(height: int, width: int, radius: int, step: int) -> tuple[Tensor, Tensor]:

@@ -27,9 +27,10 @@ from cfrsam_d2.modeling.mask_head import ImageMaps
 from cfrsam_d2.modeling.mask_head.head import DecodedPrompts, MaskPredictions
 from cfrsam_d2.modeling.meta_arch import CFRSAM
 from cfrsam_d2.modeling.meta_arch.test_time_augmentation import average_views, encode_views
-from cfrsam_d2.modeling.sliding_window import SlidingWindow, box_prompts
+from cfrsam_d2.modeling.sliding_window import SlidingWindow
 from cfrsam_d2.modeling.views import VIEWS, View
 from cfrsam_d2.structures.masks import mask_boxes
+from cfrsam_d2.structures.prompts import beside, box_prompts
 
 
 def test_the_views_are_the_flips_and_rotations():
@@ -52,11 +53,14 @@ def test_prompts_move_with_the_image():
     masks[0, 4, 25] = True
     masks[1, 3:18, 7:12] = True
     for view in VIEWS:
-        (point,) = view.of_prompts(torch.tensor([[25.0, 4.0]]), 20, 30).long()
+        point = view.of_prompts(torch.tensor([[25.0, 4.0]]), 20, 30)
         box = view.of_prompts(torch.tensor([[7.0, 3.0, 11.0, 17.0]]), 20, 30)
+        both = view.of_prompts(torch.tensor([[25.0, 4.0, 7.0, 3.0, 11.0, 17.0]]), 20, 30)
         turned = view.of_maps(masks)
-        assert turned[0, point[1], point[0]]
+        column, row = point[0].long()
+        assert turned[0, row, column]
         assert torch.equal(box, box_prompts(mask_boxes(turned[1:])).float())
+        assert torch.equal(both, beside(point, box))
 
 
 def test_points_keep_their_negative_ones():
@@ -180,9 +184,10 @@ def test_the_whole_model_becomes_one_without_orientation(view: View):
 def test_boxes_are_averaged_too():
     head = tiny_head(final_mask="initial")
     model = tiny_cfrsam(GridBoxes(), head, nms_thresh=1.0, test_time_augmentation=True)
-    nuclei = nuclei_of(model, random_image(64, 80))
-    assert len(nuclei) == 9  # 3 by 3
-    assert nuclei.pred_masks.image_size == (64, 80)
+    for model.box_beside_point in (False, True):
+        nuclei = nuclei_of(model, random_image(64, 80))
+        assert len(nuclei) == 9  # 3 by 3
+        assert nuclei.pred_masks.image_size == (64, 80)
 
 
 def test_images_without_prompts():

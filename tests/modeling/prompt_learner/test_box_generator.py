@@ -14,7 +14,7 @@ from torch import nn
 from cfrsam_d2.modeling.prompt_learner import BoxProposalGenerator, CentroidProposalGenerator
 from cfrsam_d2.modeling.prompt_learner.backbone import build_convnext
 from cfrsam_d2.modeling.prompt_learner.box_generator import boxes_around
-from cfrsam_d2.modeling.sliding_window import prompts_of
+from cfrsam_d2.structures.prompts import prompts_of
 
 SIZE = (40, 64)
 
