@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ...config import choose
 from ...errors import UserError
 from ...structures.masks import BoxMasks
+from ..fragments import drop_slivers, merge_fragments
 from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..prompt_learner import CentroidProposalGenerator
 from ..sam import SharedEncoder
@@ -71,6 +72,8 @@ class CFRSAM(PromptLearner):
         nms_thresh: float,
         sliding_window: SlidingWindow,
         negative_prompts: int = 0,
+        merge_overlap: float = 0.0,
+        min_border_area: int = 0,
         test_time_augmentation: bool = False,
         **of_pixels: Any,
     ) -> None:
@@ -86,6 +89,9 @@ class CFRSAM(PromptLearner):
             sliding_window: how larger images are cut.
             negative_prompts: the nearest other points of a window, or of a training image, that go
                 with a point as negative ones.
+            merge_overlap: share of the smaller of two masks of one class from which on they are one
+                nucleus; 0: never.
+            min_border_area: px below which a mask that touches the image's edge is dropped.
             test_time_augmentation: average each mask over flips and rotations of its window.
             of_pixels: `pixel_mean`, `pixel_std` and `precision`, see `PromptLearner`.
         """
@@ -98,6 +104,8 @@ class CFRSAM(PromptLearner):
         self.nms_thresh = nms_thresh
         self.sliding_window = sliding_window
         self.negative_prompts = negative_prompts
+        self.merge_overlap = merge_overlap
+        self.min_border_area = min_border_area
         self.test_time_augmentation = test_time_augmentation
 
     @classmethod
@@ -122,6 +130,8 @@ class CFRSAM(PromptLearner):
                 window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH
             ),
             "negative_prompts": node.NEGATIVE_PROMPTS,
+            "merge_overlap": node.MERGE_OVERLAP,
+            "min_border_area": node.MIN_BORDER_AREA,
             "test_time_augmentation": cfg.TEST.AUG.ENABLED,
         }
 
@@ -152,7 +162,12 @@ class CFRSAM(PromptLearner):
         for nuclei in self.segment(windows, proposals):
             one_class = torch.zeros_like(nuclei.pred_classes)
             boxes = nuclei.pred_boxes.tensor
-            kept.append(nuclei[batched_nms(boxes, nuclei.scores, one_class, self.nms_thresh)])
+            found = nuclei[batched_nms(boxes, nuclei.scores, one_class, self.nms_thresh)]
+            if self.merge_overlap:
+                found = merge_fragments(found, self.merge_overlap)
+            if self.min_border_area:
+                found = drop_slivers(found, self.min_border_area)
+            kept.append(found)
         return kept
 
     def encode_windows(
