@@ -100,6 +100,9 @@ def _add_prompt_learner_keys(cfg: CN) -> None:
     node.SAMPLING = "published"
     node.DISTANCE_WEIGHT = 0.1  # matching cost per px of distance (Eq. 1)
     node.BACKGROUND_WEIGHT = 0.4  # beta of Eq. 2: 0.4 PanNuke, 0.25 CPM-17, 0.2 MoNuSeg
+    # Of each class in that loss, NUM_CLASSES numbers; empty: all 1, as published. Nuclei of unknown
+    # class weigh 1.
+    node.CLASS_WEIGHTS = []
     node.REGRESSION_WEIGHT = 5e-3  # lambda of Eq. 2
     node.SUPPRESSION_RADIUS = 3.0  # px: 3 PanNuke, 12 CPM-17, 11 MoNuSeg
     # A point sees a nucleus where the probabilities of all classes add up to this; 0: as published,
@@ -166,6 +169,11 @@ def _add_stage2_training_keys(cfg: CN) -> None:
 
 def _add_inference_keys(cfg: CN) -> None:
     cfg.MODEL.CFRSAM.NMS_THRESH = 0.5  # box IoU: 0.5 PanNuke and CPM-17, 0.3 MoNuSeg
+    # Two nuclei of one class that NMS leaves, of which at least this share of the smaller one's px
+    # lies in the other, become one; 0: none do, as published.
+    cfg.MODEL.CFRSAM.MERGE_OVERLAP = 0.0
+    # px: nuclei that touch the image's edge with fewer are dropped; 0: none.
+    cfg.MODEL.CFRSAM.MIN_BORDER_AREA = 0
     # Larger images are cut into windows for stage 2.
     node = cfg.MODEL.SLIDING_WINDOW = CN()
     node.SIZE = 256  # px

@@ -180,7 +180,7 @@ def slide_predictor(
 
     Raises:
         UserError: see `NucleusPredictor`, or the model predicts no masks, is prompted with boxes,
-            or its resolution is not known.
+            merges or drops nuclei of whole images, or its resolution is not known.
     """
     sampling = ("MODEL.PROMPT_LEARNER.SAMPLING", "centred")
     predictor = NucleusPredictor(config, weights, [*overrides, *sampling])
@@ -195,6 +195,12 @@ def slide_predictor(
         raise UserError(
             "INPUT.MAGNIFICATION, at which the model works, is 0: set it, to 40 for PanNuke's"
         )
+    for key in ("MERGE_OVERLAP", "MIN_BORDER_AREA"):
+        if value := predictor.cfg.MODEL.CFRSAM[key]:
+            raise UserError(
+                f"MODEL.CFRSAM.{key} is {value}: it is of the nuclei of whole images, which slides "
+                "are not, set it to 0"
+            )
     return predictor
 
 

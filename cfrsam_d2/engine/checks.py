@@ -123,6 +123,11 @@ _RULES: dict[str, Rule] = {
     "MODEL.CFRSAM.MAX_TRAIN_NUCLEI": _at_least(1),
     "MODEL.CFRSAM.NEGATIVE_PROMPTS": _at_least(0),
     "MODEL.CFRSAM.NMS_THRESH": (lambda iou: 0 <= iou <= 1, "give an IoU from 0 to 1"),
+    "MODEL.CFRSAM.MERGE_OVERLAP": (
+        lambda share: 0 <= share <= 1,
+        "give a share of a mask from above 0 to 1, or 0 to merge none",
+    ),
+    "MODEL.CFRSAM.MIN_BORDER_AREA": _at_least(0, "give px, or 0 to drop none"),
     "MODEL.SLIDING_WINDOW.EDGE_TOLERANCE": _at_least(0),
     "MODEL.SLIDING_WINDOW.BATCH": _at_least(1),
     "DATALOADER.NUM_WORKERS": _at_least(0),
@@ -186,6 +191,7 @@ def check_keys(cfg: CfgNode) -> None:
             f"MODEL.SAM.EMBED_DIM is {sam.EMBED_DIM}: give a multiple of MODEL.SAM.NUM_HEADS, "
             f"{sam.NUM_HEADS}"
         )
+    _check_class_weights(cfg.MODEL.PROMPT_LEARNER)
     levels = cfg.MODEL.PROMPT_LEARNER.NUM_LEVELS
     if cfg.MODEL.BACKBONE.NAME == "SharedEncoder" and levels != SHARED_LEVELS:
         raise UserError(
@@ -194,6 +200,15 @@ def check_keys(cfg: CfgNode) -> None:
         )
     if cfg.INPUT.MAGNIFICATION != 0:
         check_magnification("INPUT.MAGNIFICATION", cfg.INPUT.MAGNIFICATION)
+
+
+def _check_class_weights(learner: CfgNode) -> None:
+    weights, count = learner.CLASS_WEIGHTS, learner.NUM_CLASSES
+    if weights and (len(weights) != count or not all(0 < each < math.inf for each in weights)):
+        raise UserError(
+            f"MODEL.PROMPT_LEARNER.CLASS_WEIGHTS is {weights}: give a finite number above 0 for "
+            f"each of the {count} classes, or none"
+        )
 
 
 def check_precision(cfg: CfgNode) -> None:

@@ -17,6 +17,10 @@ _WANTED = {
 }
 
 
+# What stands in lists that are empty by default: of a key, or else of its section.
+_OF_EMPTY = {"DATASETS": str, "MODEL": int, "MODEL.PROMPT_LEARNER.CLASS_WEIGHTS": float}
+
+
 def typed_value(key: str, value: Any, default: Any, source: str) -> Any:
     """The value of a key in the type of its default; a text may say it as Python does.
 
@@ -63,7 +67,7 @@ def _converted(key: str, value: Any, default: Any) -> Any:
 def _element_type(key: str, default: Sequence[Any]) -> type | None:
     if default:
         return type(default[0]) if type(default[0]) in (int, float, str) else None
-    return {"DATASETS": str, "MODEL": int}.get(key.split(".")[0])
+    return _OF_EMPTY.get(key) or _OF_EMPTY.get(key.split(".")[0])
 
 
 def _as(kind: type, value: Any) -> Any:

@@ -208,6 +208,33 @@ class BoxMasks:
         sums = [torch.bincount(owner, axis.double(), minlength=len(self)) for axis in (x, y)]
         return torch.stack(sums, dim=1) / self.areas()[:, None]
 
+    def unions(self, numbers: Tensor) -> "BoxMasks":
+        """Join masks that have a pixel at least.
+
+        Args:
+            numbers: of the union that each goes into, (N,): 0, 1, 2, …, none left out.
+
+        Returns:
+            The unions, in the order of their numbers.
+        """
+        index = numbers[:, None].expand(-1, 2)
+        nothing = self.boxes.new_zeros((len(numbers.unique()), 2))
+        boxes = torch.cat(
+            [
+                nothing.scatter_reduce(0, index, self.boxes[:, :2], "amin", include_self=False),
+                nothing.scatter_reduce(0, index, self.boxes[:, 2:], "amax", include_self=False),
+            ],
+            dim=1,
+        )
+        areas = _box_areas(boxes)
+        owner, x, y = self.inside()
+        of_pixel = numbers[owner]
+        x0, y0, x1, _ = boxes[of_pixel].unbind(dim=1)
+        place = (y - y0) * (x1 - x0) + x - x0
+        pixels = self.pixels.new_zeros(int(areas.sum()))
+        pixels[(areas.cumsum(0) - areas)[of_pixel] + place] = True
+        return BoxMasks(boxes, pixels, self.image_size)
+
     def get_bounding_boxes(self) -> Boxes:
         """As of `BitMasks`, in float32."""
         return Boxes(self.boxes.float())

@@ -128,9 +128,12 @@ IMPOSSIBLE = {
     "MODEL.PIXEL_STD": ["[1.0, 0.0, 1.0]"],
     "MODEL.PROMPT_LEARNER.NUM_CLASSES": ["0"],
     "MODEL.PROMPT_LEARNER.DEPTHS": ["[1, 1]", "[1, 1, 0, 1]"],
+    "MODEL.PROMPT_LEARNER.CLASS_WEIGHTS": ["[1.0]", "[1, 1, 1]", "[1, 0]", "[-1, 1]", "[1, 1e999]"],
     "MODEL.SAM.EMBED_DIM": ["767", "0"],
     "MODEL.SAM.NUM_HEADS": ["0"],
     "MODEL.CFRSAM.NMS_THRESH": ["1.5", "-0.5"],
+    "MODEL.CFRSAM.MERGE_OVERLAP": ["1.1", "-0.5"],
+    "MODEL.CFRSAM.MIN_BORDER_AREA": ["-1"],
     "MODEL.CFRSAM.MAX_TRAIN_NUCLEI": ["0"],
     "MODEL.SLIDING_WINDOW.BATCH": ["0"],
     "MODEL.MASK_HEAD.PROMPTS_PER_CHUNK": ["0"],
@@ -152,6 +155,7 @@ def test_what_can_just_be(toy_config: Callable[..., CfgNode]) -> None:
         toy_config(
             *("SOLVER.STEPS", "(1, 7)", "SOLVER.WARMUP_ITERS", "8", "SOLVER.EMA_DECAY", "0"),
             *("TEST.EVAL_PERIOD", "0", "SOLVER.CHECKPOINT_PERIOD", "1", "SEED", "0"),
+            *("MODEL.PROMPT_LEARNER.CLASS_WEIGHTS", "[0.5, 2]", "MODEL.CFRSAM.MERGE_OVERLAP", "1"),
         )
     )
     cosine = ("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.STEPS", "(30000,)")

@@ -169,6 +169,12 @@ def test_another_run_in_the_folder_is_refused(
         segment_slide(finder(weights), slide, undisturbed, replace(options, mpp=0.26))
 
 
+def test_what_works_on_whole_images_alone_is_refused(weights: Path) -> None:
+    for key, value in (("MERGE_OVERLAP", "0.5"), ("MIN_BORDER_AREA", "20")):
+        with pytest.raises(UserError, match=rf"^MODEL\.CFRSAM\.{key} is {value}: .* set it to 0$"):
+            finder(weights, f"MODEL.CFRSAM.{key}", value)
+
+
 def test_progress_is_told_in_mm2(
     weights: Path, tissue_pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,6 +129,21 @@ def test_indexing() -> None:
         assert torch.equal(frames_of(masks[index]), frames[index][None])
 
 
+def test_unions() -> None:
+    """Of masks apart, upon each other and without a partner; with the boxes that they have."""
+    frames = blobs(4, 12)
+    frames = frames[frames.flatten(1).any(dim=1)][:8]
+    numbers = torch.tensor([2, 0, 1, 0, 2, 3, 0, 2])
+    masks = BoxMasks.from_frames(frames)
+    unions = masks.unions(numbers)
+    expected = torch.stack([frames[numbers == number].any(dim=0) for number in range(4)])
+    assert torch.equal(frames_of(unions), expected)
+    assert torch.equal(unions.boxes, mask_boxes(expected))
+    assert torch.equal(frames_of(masks.unions(torch.arange(8))), frames)
+    assert far_masks()[:2].unions(torch.zeros(2, dtype=torch.long)).areas().tolist() == [14]
+    assert len(BoxMasks.empty(SIZE).unions(torch.zeros(0, dtype=torch.long))) == 0
+
+
 def test_pixels_must_fill_their_boxes() -> None:
     with pytest.raises(ValueError, match="3 pixels do not fill 1 boxes"):
         BoxMasks(torch.tensor([[0, 0, 2, 2]]), torch.ones(3), SIZE)

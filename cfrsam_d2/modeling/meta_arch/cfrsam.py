@@ -23,6 +23,7 @@ from ...config import choose
 from ...errors import UserError
 from ...structures.masks import BoxMasks
 from ...structures.prompts import prompts_of
+from ..fragments import drop_slivers, merge_fragments
 from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..prompt_learner import CentroidProposalGenerator
 from ..sam import SharedEncoder
@@ -78,6 +79,8 @@ class CFRSAM(PromptLearner):
         sliding_window: SlidingWindow,
         negative_prompts: int = 0,
         box_beside_point: bool = False,
+        merge_overlap: float = 0.0,
+        min_border_area: int = 0,
         test_time_augmentation: bool = False,
         **of_pixels: Any,
     ) -> None:
@@ -95,6 +98,9 @@ class CFRSAM(PromptLearner):
                 with a point as negative ones.
             box_beside_point: boxes of the prompt learner prompt together with their points, not in
                 place of them.
+            merge_overlap: share of the smaller of two masks of one class from which on they are one
+                nucleus; 0: never.
+            min_border_area: px below which a mask that touches the image's edge is dropped.
             test_time_augmentation: average each mask over flips and rotations of its window.
             of_pixels: `pixel_mean`, `pixel_std` and `precision`, see `PromptLearner`.
         """
@@ -108,6 +114,8 @@ class CFRSAM(PromptLearner):
         self.sliding_window = sliding_window
         self.negative_prompts = negative_prompts
         self.box_beside_point = box_beside_point
+        self.merge_overlap = merge_overlap
+        self.min_border_area = min_border_area
         self.test_time_augmentation = test_time_augmentation
 
     @classmethod
@@ -136,6 +144,8 @@ class CFRSAM(PromptLearner):
             ),
             "negative_prompts": node.NEGATIVE_PROMPTS,
             "box_beside_point": node.BOX_BESIDE_POINT,
+            "merge_overlap": node.MERGE_OVERLAP,
+            "min_border_area": node.MIN_BORDER_AREA,
             "test_time_augmentation": cfg.TEST.AUG.ENABLED,
         }
 
@@ -166,7 +176,12 @@ class CFRSAM(PromptLearner):
         for nuclei in self.segment(windows, proposals):
             one_class = torch.zeros_like(nuclei.pred_classes)
             boxes = nuclei.pred_boxes.tensor
-            kept.append(nuclei[batched_nms(boxes, nuclei.scores, one_class, self.nms_thresh)])
+            found = nuclei[batched_nms(boxes, nuclei.scores, one_class, self.nms_thresh)]
+            if self.merge_overlap:
+                found = merge_fragments(found, self.merge_overlap)
+            if self.min_border_area:
+                found = drop_slivers(found, self.min_border_area)
+            kept.append(found)
         return kept
 
     def encode_windows(

@@ -122,6 +122,7 @@ class CentroidProposalGenerator(nn.Module):
         anchor_stride: int = 8,
         distance_weight: float = 0.1,
         background_weight: float = 0.4,
+        class_weights: Sequence[float] = (),
         regression_weight: float = 5e-3,
         suppression_radius: float = 3.0,
         keep_on_mask_only: bool = False,
@@ -138,6 +139,7 @@ class CentroidProposalGenerator(nn.Module):
             anchor_stride: px between anchors.
             distance_weight: matching cost per px of distance.
             background_weight: β, weight of background in the classification loss.
+            class_weights: of each class there, K numbers; none: all 1.
             regression_weight: λ of the regression loss.
             suppression_radius: px within which the best of several points stays.
             keep_on_mask_only: drop points off the auxiliary mask.
@@ -174,6 +176,7 @@ class CentroidProposalGenerator(nn.Module):
         self.anchor_stride = anchor_stride
         self.distance_weight = distance_weight
         self.background_weight = background_weight
+        self.class_weights = class_weights
         self.regression_weight = regression_weight
         self.suppression_radius = suppression_radius
         self.keep_on_mask_only = keep_on_mask_only
@@ -193,6 +196,7 @@ class CentroidProposalGenerator(nn.Module):
             "anchor_stride": node.ANCHOR_STRIDE,
             "distance_weight": node.DISTANCE_WEIGHT,
             "background_weight": node.BACKGROUND_WEIGHT,
+            "class_weights": node.CLASS_WEIGHTS,
             "regression_weight": node.REGRESSION_WEIGHT,
             "suppression_radius": node.SUPPRESSION_RADIUS,
             "keep_on_mask_only": node.KEEP_ON_MASK_ONLY,
@@ -369,7 +373,10 @@ class CentroidProposalGenerator(nn.Module):
         num_nuclei = self.count_nuclei(gt_instances, points.device)
         return {
             "loss_point_cls": classification_loss(
-                logits, target_classes, background_weight=self.background_weight
+                logits,
+                target_classes,
+                background_weight=self.background_weight,
+                class_weights=self.class_weights,
             ),
             "loss_point_reg": self.regression_weight
             * regression_loss(torch.cat(matched_points), torch.cat(matched_gt_points), num_nuclei),

@@ -3,6 +3,8 @@
 B images, A anchors, M matched anchors of the batch, K classes, H×W px.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from detectron2.utils import comm
@@ -13,33 +15,45 @@ from ...structures.coco import UNKNOWN_CLASS
 
 
 def classification_loss(
-    pred_logits: Tensor, gt_classes: Tensor, *, background_weight: float
+    pred_logits: Tensor,
+    gt_classes: Tensor,
+    *,
+    background_weight: float,
+    class_weights: Sequence[float] = (),
 ) -> Tensor:
     """Cross-entropy over all anchors, a weighted mean with `background_weight` for background.
 
     Of an anchor with a nucleus of unknown class, it is minus the logarithm of the sum of the
-    probabilities of all classes.
+    probabilities of all classes, and weighs 1.
 
     Args:
         pred_logits: (B, A, K+1) logits, background last.
         gt_classes: (B, A) classes, `UNKNOWN_CLASS` among them; K for anchors without a nucleus.
-        background_weight: β; the classes of nuclei weigh 1.
+        background_weight: β.
+        class_weights: of the classes of nuclei, K numbers; none: all 1.
     """
     logits = pred_logits.flatten(0, 1).float()  # (B·A, K+1)
-    weight = logits.new_ones(logits.shape[-1])
-    weight[-1] = background_weight
+    num_classes = logits.shape[-1] - 1
+    weight = logits.new_ones(num_classes + 2)
+    weight[num_classes] = background_weight
+    if class_weights:
+        weight[:num_classes] = weight.new_tensor(class_weights)
     classes = gt_classes.flatten()
     unknown = classes == UNKNOWN_CLASS
-    logits = torch.where(unknown[:, None], _nucleus_or_background(logits), logits)
-    return F.cross_entropy(logits, classes.where(~unknown, 0), weight=weight)
+    logits = _with_nucleus(logits, unknown)
+    return F.cross_entropy(logits, classes.where(~unknown, num_classes + 1), weight=weight)
 
 
-def _nucleus_or_background(logits: Tensor) -> Tensor:
-    """Logits (N, K+1) in which the first class stands for all K, the others for nothing."""
-    joined = torch.full_like(logits, float("-inf"))
-    joined[:, 0] = logits[:, :-1].logsumexp(dim=-1)
-    joined[:, -1] = logits[:, -1]
-    return joined
+def _with_nucleus(logits: Tensor, unknown: Tensor) -> Tensor:
+    """Add "a nucleus of any class" as a last one: (N, K+1) to (N, K+2) logits.
+
+    It stands for all K where the class is `unknown`, (N,) bool, and else for nothing.
+    """
+    nothing = torch.full_like(logits[:, :-1], float("-inf"))
+    known = torch.cat([logits, nothing[:, :1]], dim=-1)
+    nucleus = logits[:, :-1].logsumexp(dim=-1, keepdim=True)
+    joined = torch.cat([nothing, logits[:, -1:], nucleus], dim=-1)
+    return torch.where(unknown[:, None], joined, known)
 
 
 def regression_loss(pred_points: Tensor, gt_points: Tensor, num_nuclei: float) -> Tensor:

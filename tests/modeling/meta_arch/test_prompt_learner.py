@@ -24,7 +24,7 @@ def test_every_config_key_reaches_the_generator(cfg: CfgNode):
     node = cfg.MODEL.PROMPT_LEARNER
     node.NUM_LEVELS, node.ANCHOR_STRIDE, node.KEEP_ON_MASK_ONLY = 2, 16, True
     node.DISTANCE_WEIGHT, node.BACKGROUND_WEIGHT, node.REGRESSION_WEIGHT = 0.2, 0.3, 0.4
-    node.SUPPRESSION_RADIUS = 7.0
+    node.SUPPRESSION_RADIUS, node.CLASS_WEIGHTS = 7.0, [1.0, 2.0]
     generator = build_model(cfg).proposal_generator
     assert len(generator.neck.output_convs) == 2
     assert generator.anchor_stride == 16
@@ -33,6 +33,7 @@ def test_every_config_key_reaches_the_generator(cfg: CfgNode):
     assert generator.background_weight == 0.3
     assert generator.regression_weight == 0.4
     assert generator.suppression_radius == 7.0
+    assert generator.class_weights == [1.0, 2.0]
     assert generator.classification_head[-1].out_features == 3
     assert generator.backbone.feature_info.channels() == [8, 8, 16, 16]
 

@@ -7,6 +7,7 @@ import torch
 
 from cfrsam_d2.modeling.prompt_learner import losses
 from cfrsam_d2.modeling.prompt_learner.matcher import match_points
+from cfrsam_d2.structures.coco import UNKNOWN_CLASS
 
 
 def match(points, logits, gt_points, gt_classes, distance_weight=0.1):
@@ -57,6 +58,19 @@ def test_classification_loss_is_a_weighted_mean():
     loss = losses.classification_loss(logits, torch.tensor([[0, 1]]), background_weight=0.25)
     expected = (math.log(1 + math.exp(-2)) + 0.25 * math.log(2)) / 1.25
     assert loss.item() == pytest.approx(expected)
+
+
+def test_classes_weigh_in_the_mean_and_unknown_ones_weigh_1():
+    """Two classes and background at odds of 1, 2 and 1: 1/4, 1/2 and 1/4."""
+    logits = torch.tensor([1.0, 2.0, 1.0]).log().expand(1, 4, 3)
+    loss = losses.classification_loss(
+        logits,
+        torch.tensor([[0, 1, 2, UNKNOWN_CLASS]]),
+        background_weight=0.5,
+        class_weights=[3.0, 2.0],
+    )
+    sums = 3 * math.log(4) + 2 * math.log(2) + 0.5 * math.log(4) + math.log(4 / 3)
+    assert loss.item() == pytest.approx(sums / 6.5)
 
 
 def test_regression_loss_sums_both_coordinates_over_nuclei():
