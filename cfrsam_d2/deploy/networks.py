@@ -120,8 +120,8 @@ class Classes(nn.Module):
         super().__init__()
         self.class_head = class_head
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor]:
-        return (self.class_head(*inputs),)
+    def forward(self, mask_logits: Tensor, features: Tensor, embeddings: Tensor) -> tuple[Tensor]:
+        return (self.class_head(mask_logits, features, embeddings),)
 
 
 def networks_of(model: PromptLearner) -> Iterator[Network]:
