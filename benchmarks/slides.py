@@ -133,6 +133,7 @@ def merge(folder: Path) -> dict[str, float]:
             "y": np.zeros(count),
             "score": np.zeros(count, np.float32),
             "class_id": np.zeros(count, np.int16),
+            "class_probs": pa.nulls(count),
         },
         schema=POINTS,
     )
@@ -153,6 +154,7 @@ def candidate_table(
         {
             "point": chunk.number * count + np.arange(count),
             "score": rng.random(count).astype(np.float32),
+            "class_id": np.zeros(count, np.int16),
             "x0": corners[:, 0],
             "y0": corners[:, 1],
             "x1": corners[:, 0] + mask.shape[1],

@@ -34,6 +34,7 @@ STAGE2_PARTS = {
     "stage2.mask_head.prompt_encoder": "mask_head.prompt_encoder",
     "stage2.mask_head.mask_decoder": "mask_head.mask_decoder",
     "stage2.mask_head.deep_branch": "mask_head.deep_branch",
+    "stage2.mask_head.class_head": "mask_head.class_head",
     "stage2.mask_head.refiner": "mask_head.bgmr",
 }
 
@@ -193,12 +194,16 @@ def _segment(
     maps = head.encode(image, {f"level{i}": level for i, level in enumerate(levels)})
     prompt_image = torch.zeros(len(points), dtype=torch.int64)
     decoded = head.decode(maps, points, prompt_image)
+    outputs = [decoded.logits, decoded.pred_iou]
+    if head.class_head is not None:
+        embeddings = maps.embeddings[prompt_image]
+        outputs.append(head.class_head(decoded.logits, decoded.features, embeddings))
     if maps.detail is None or maps.deep_features is None:
-        return decoded.logits, decoded.pred_iou
+        return tuple(outputs)
     refined = head.bgmr(
         maps.detail[prompt_image], decoded.features, maps.deep_features[prompt_image]
     )
-    return decoded.logits, decoded.pred_iou, *refined
+    return *outputs, *refined
 
 
 def _blank_image() -> torch.Tensor:

@@ -148,6 +148,9 @@ def _add_mask_head_keys(cfg: CN) -> None:
     node.CHECKPOINT_ACTIVATIONS = False
     node.PROMPTS_PER_CHUNK = 16  # prompts decoded at once in inference; bounds memory
     node.FINAL_MASK = "refined"  # or "initial": what inference returns
+    # A second opinion on each nucleus's class, from the features under its initial mask: classes
+    # are the likeliest by the product of its probabilities and stage 1's.
+    node.CLASS_HEAD = False
 
 
 def _add_stage2_training_keys(cfg: CN) -> None:

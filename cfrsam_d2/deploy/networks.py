@@ -16,6 +16,7 @@ from torch.export import Dim
 
 from ..errors import UserError
 from ..modeling.mask_head import ImageMaps, PointPromptedMaskHead
+from ..modeling.mask_head.class_head import ClassHead
 from ..modeling.mask_head.decoder import NOT_A_POINT, build_prompt_encoder
 from ..modeling.meta_arch import CFRSAM, PromptLearner
 from ..modeling.prompt_learner import CentroidProposalGenerator
@@ -111,6 +112,18 @@ class Decoder(nn.Module):
         return decoded.logits, decoded.pred_iou, decoded.features
 
 
+class Classes(nn.Module):
+    """The class head: initial logits (R, H/4, W/4), U (R, 32, H/4, W/4) and the embeddings of each
+    prompt's image (R, C, h, w) to the logarithms of classes' probabilities (R, K)."""
+
+    def __init__(self, class_head: ClassHead) -> None:
+        super().__init__()
+        self.class_head = class_head
+
+    def forward(self, mask_logits: Tensor, features: Tensor, embeddings: Tensor) -> tuple[Tensor]:
+        return (self.class_head(mask_logits, features, embeddings),)
+
+
 def networks_of(model: PromptLearner) -> Iterator[Network]:
     """The networks that a model of either stage is made of, in the order of the flow.
 
@@ -155,6 +168,19 @@ def _networks_of_stage2(model: CFRSAM) -> Iterator[Network]:
         "image": torch.arange(len(points), device=images.device) % batch,
     }
     yield Network("decoder", Decoder(head), inputs, sizes)
+
+    if head.class_head is not None:
+        inputs = {
+            "mask_logits": images.new_zeros((5, 48, 96)),
+            "features": images.new_zeros((5, 32, 48, 96)),
+            "embeddings": images.new_zeros((5, NECK_CHANNELS, 12, 24)),
+        }
+        sizes = (
+            {0: prompts, 1: 4 * cells[0], 2: 4 * cells[1]},
+            {0: prompts, 2: 4 * cells[0], 3: 4 * cells[1]},
+            {0: prompts, 2: cells[0], 3: cells[1]},
+        )
+        yield Network("class_head", Classes(head.class_head), inputs, sizes)
 
     if head.bgmr is not None:
         quarter = {0: prompts, 2: cells[0], 3: cells[1]}

@@ -77,6 +77,9 @@ def _use_networks_of_stage2(model: CFRSAM, folder: Path) -> None:
 
     _put(model, encode)
     _put(head, decode)
+    if head.class_head is not None:
+        class_head = _network(folder, "class_head", model.device)
+        _put(head.class_head, lambda *inputs: class_head(*inputs)[0], "forward")
     if head.bgmr is not None:
         _put(head.bgmr, _network(folder, "refiner", model.device), "forward")
 

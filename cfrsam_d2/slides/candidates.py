@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
     [
         ("point", pa.int64()),
         ("score", pa.float32()),
+        ("class_id", pa.int16()),
         *((name, pa.int32()) for name in BOX_COLUMNS),
         ("area", pa.int32()),  # px
         ("hematoxylin_mean", pa.float32()),
@@ -41,15 +42,15 @@ SCHEMA = pa.schema(
 def masks_in_windows(
     model: CFRSAM,
     points: PointIndex,
-    slide_size: tuple[int, int],
+    proposals: Instances,
     windows: Iterable[tuple[Window, np.ndarray]],
 ) -> Iterator[pa.Table]:
     """The masks of the points in each window but those that it cuts off.
 
     Args:
         model: in evaluation mode.
-        points: of the slide.
-        slide_size: height and width in px.
+        points: finds those of a window.
+        proposals: that the points are, of the whole slide, see `points.proposals_of`.
         windows: of the slide, each with its pixels, (h, w, 3) uint8 RGB.
 
     Yields:
@@ -60,14 +61,13 @@ def masks_in_windows(
     stream = iter(windows)
     while batch := list(islice(stream, batch_size)):
         inside = [points.inside(Box(*window[1:])) for window, _ in batch]
-        prompts = (torch.from_numpy(points.points[each]).to(model.device) for each in inside)
-        proposals = [Instances(slide_size, proposal_points=each) for each in prompts]
+        of_windows = [proposals[torch.from_numpy(each)].to(model.device) for each in inside]
         numbered = [window._replace(image=i) for i, (window, _) in enumerate(batch)]
         tables: list[list[pa.Table]] = [[] for _ in batch]
         with model.precision.context(model.device, training=False):
             images = [model.normalize(on_device(pixels, model.device)) for _, pixels in batch]
             encoded = EncodedWindows(numbered, model.encode_cut(images))
-            for window, found in model.candidates(encoded, proposals):
+            for window, found in model.candidates(encoded, of_windows):
                 pixels, indices = batch[window.image][1], inside[window.image]
                 tables[window.image].append(_table(found.to("cpu"), window, pixels, indices))
         for of_window in tables:
@@ -164,6 +164,7 @@ def _table(found: Instances, window: Window, pixels: np.ndarray, points: np.ndar
         {
             "point": points[found.proposal.numpy()],
             "score": found.scores.float().numpy(),
+            "class_id": found.pred_classes.numpy().astype(np.int16),
             **dict(zip(BOX_COLUMNS, boxes, strict=True)),
             "area": masks.areas().numpy().astype(np.int32),
             "hematoxylin_mean": mean,

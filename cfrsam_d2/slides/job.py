@@ -119,7 +119,7 @@ class SlideJob:
         masks = candidates.masks_in_windows(
             self.model,
             index,
-            (self.lattice.height, self.lattice.width),
+            points.proposals_of(found, (self.lattice.height, self.lattice.width)),
             regions.read(_all(left), lambda window: Box(*window[1:]), ahead),
         )
         progress = self.progress.of_pass("masks", chunks, list(left))

@@ -35,7 +35,7 @@ def measured_nuclei(
     return nuclei_table(
         unpack(candidates, slide_size),
         points=np.column_stack([prompts["x"].to_numpy(), prompts["y"].to_numpy()]),
-        classes=prompts["class_id"].to_numpy(),
+        classes=candidates["class_id"].to_numpy(),
         scores=candidates["score"].to_numpy(),
         stain=tuple(candidates[name].to_numpy() for name in STAIN),
         class_names=class_names,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import torch
-from detectron2.structures import ImageList
+from detectron2.structures import ImageList, Instances
 
 from ..modeling.meta_arch import CFRSAM
 from ..modeling.postprocessing import keep_greedily, pairs_within
@@ -14,7 +14,13 @@ from .parts import Parts
 from .transfer import on_device
 
 SCHEMA = pa.schema(
-    [("x", pa.float64()), ("y", pa.float64()), ("score", pa.float32()), ("class_id", pa.int16())]
+    [
+        ("x", pa.float64()),
+        ("y", pa.float64()),
+        ("score", pa.float32()),
+        ("class_id", pa.int16()),
+        ("class_probs", pa.list_(pa.float32())),  # null where no class head needs them
+    ]
 )
 
 
@@ -41,13 +47,18 @@ def points_of_tile(model: CFRSAM, tile: Tile, pixels: np.ndarray) -> pa.Table:
     cells = anchors - generator.anchor_stride / 2  # the last one may have its middle outside
     x0, y0, x1, y1 = tile.core
     inside = ((cells >= (x0, y0)) & (cells < (x1, y1))).all(axis=1)
-    points = found.proposal_points.double().cpu().numpy()[inside] + origin
+    found = found.to("cpu")[torch.from_numpy(inside)]
+    points = found.proposal_points.double().numpy() + origin
+    gives_probs = found.has("proposal_class_probs")
     return pa.table(
         {
             "x": points[:, 0],
             "y": points[:, 1],
-            "score": found.proposal_scores.float().cpu().numpy()[inside],
-            "class_id": found.proposal_classes.cpu().numpy()[inside].astype(np.int16),
+            "score": found.proposal_scores.float().numpy(),
+            "class_id": found.proposal_classes.numpy().astype(np.int16),
+            "class_probs": (
+                list(found.proposal_class_probs.numpy()) if gives_probs else pa.nulls(len(found))
+            ),
         },
         schema=SCHEMA,
     )
@@ -68,6 +79,26 @@ def kept_points(parts: Parts, chunks: Sequence[Chunk], radius: float) -> pa.Tabl
     points = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
     kept = keep_greedily(table["score"].to_numpy(), pairs_within(points, radius))
     return table.take(np.sort(kept))
+
+
+def proposals_of(points: pa.Table, slide_size: tuple[int, int]) -> Instances:
+    """The proposals of a slide, as `CFRSAM.segment` takes those of an image.
+
+    Args:
+        points: by `SCHEMA`.
+        slide_size: height and width in px.
+    """
+    xy = np.column_stack([points["x"].to_numpy(), points["y"].to_numpy()])
+    proposals = Instances(
+        slide_size,
+        proposal_points=torch.from_numpy(xy),
+        proposal_classes=torch.tensor(points["class_id"].to_numpy(), dtype=torch.int64),
+    )
+    probs = points["class_probs"].combine_chunks()
+    if len(probs) > probs.null_count:
+        of_classes = probs.flatten().to_numpy().reshape(len(points), -1)
+        proposals.proposal_class_probs = torch.tensor(of_classes)
+    return proposals
 
 
 class PointIndex:

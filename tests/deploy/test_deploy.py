@@ -114,6 +114,28 @@ def test_everything_in_onnx_runtime(tmp_path: Path, image: Path) -> None:
 
 
 @pytest.mark.slow
+@torch.no_grad()
+def test_the_class_head_votes_the_same(tmp_path: Path) -> None:
+    """For any number of prompts and any size."""
+    keys = [*TINY, "MODEL.MASK_HEAD.CLASS_HEAD", "True", "MODEL.CFRSAM.NEGATIVE_PROMPTS", "0"]
+    cfg = load_config(get_config_file("train_demo/cfrsam.yaml"), keys)
+    model = build_model(cfg).eval()
+    maps = model.encode(torch.randn(3, 3, 112, 80))
+    prompts = 80 * torch.rand(4, 2), torch.tensor([0, 2, 2, 1])
+    expected = model.mask_head.predict(maps, *prompts).class_log_probs
+    for form in SUFFIXES:
+        folder = tmp_path / form
+        folder.mkdir()
+        export_networks(model, cfg, folder, form)
+        export = build_model(cfg).eval()
+        use_networks(export, cfg, folder)
+        found = export.mask_head.predict(maps, *prompts).class_log_probs
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        with pytest.raises(UserError, match="CLASS_HEAD True, and the run has False"):
+            use_networks(model, shipped(), folder)
+
+
+@pytest.mark.slow
 def test_sams_encoder_at_any_size(tmp_path: Path) -> None:
     keys = [*TINY, "MODEL.SAM.GLOBAL_ATTN_INDEXES", "[1, 3]", "MODEL.SAM.DEPTH", "4"]
     cfg = load_config(get_config_file("train_demo/cfrsam.yaml"), keys)

@@ -63,9 +63,9 @@ class LabelOracle(nn.Module):
 
     def inference(
         self, maps: ImageMaps, prompts: Tensor, prompt_image: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, None]:
         predictions = self.predict(maps, prompts, prompt_image)
-        return predictions.logits["initial"] > 0, predictions.decoded.pred_iou
+        return predictions.logits["initial"] > 0, predictions.decoded.pred_iou, None
 
 
 def oracle_model(oracle: nn.Module, **changes: Any) -> CFRSAM:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from cfrsam_d2.apps.slides import SlideOptions, segment_slide
 from cfrsam_d2.errors import UserError
+from cfrsam_d2.modeling.mask_head.class_head import ClassHead
 from cfrsam_d2.slides.lattice import Chunk, Lattice
 from cfrsam_d2.slides.parts import Parts
 from cfrsam_d2.slides.points import points_of_tile
@@ -139,6 +140,35 @@ def test_a_slide_has_the_nuclei_of_the_same_pixels_as_one_image(
     order, there = np.lexsort(points.T), np.lexsort(whole.pred_points.numpy().T)
     assert np.abs(points[order] - whole.pred_points.numpy()[there]).max() < 1e-3
     assert (table["class_id"].to_numpy()[order] == whole.pred_classes.numpy()[there]).all()
+
+
+def test_a_slide_has_the_classes_that_stage_2_corrects(
+    weights: Path, tissue_pixels: np.ndarray, tmp_path: Path
+) -> None:
+    """The second pass gives them to the third, and an image has the same."""
+    plane = SyntheticPlane(tissue_pixels, (288, 256), glass=None)
+    write_svs(tmp_path / "small.svs", plane, compression="deflate", tile=256, levels=(1,))
+    pixels = plane.read(0, 0, 288, 256)
+    predictor = finder(weights, "SLIDE.TILE", "1024")
+    model = predictor.model
+    with torch.no_grad():
+        (stage1,) = model.propose([model.normalize(torch.from_numpy(pixels).permute(2, 0, 1))])
+    torch.manual_seed(0)
+    class_head = ClassHead(model.proposal_generator.num_classes)
+    torch.nn.init.normal_(class_head.mlp[-1].weight, std=10.0)  # sure of itself
+    model.mask_head.class_head = class_head.eval()
+    model.proposal_generator.gives_class_probs = True
+    whole = predictor(pixels)
+    segment_slide(predictor, tmp_path / "small.svs", tmp_path / "small", SlideOptions(whole=True))
+    table = pq.read_table(tmp_path / "small" / "nuclei.parquet")
+    points = np.column_stack([table[axis].to_numpy() for axis in ("x", "y")])
+    order, there = np.lexsort(points.T), np.lexsort(whole.pred_points.numpy().T)
+    classes = whole.pred_classes.numpy()[there]
+    assert len(table) == len(whole) > 4
+    assert table["class_id"].to_numpy()[order].tolist() == classes.tolist()
+    names = table["class"].to_pylist()
+    assert [names[row] for row in order] == [predictor.classes[each] for each in classes]
+    assert set(stage1.proposal_classes.tolist()) == {0} != set(classes.tolist())
 
 
 def test_what_is_there_is_not_made_again_and_what_is_missing_is(

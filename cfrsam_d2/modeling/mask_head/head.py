@@ -17,6 +17,7 @@ from ...config import choose
 from ...errors import UserError
 from ...structures.prompts import centers, split_prompts
 from .bgmr import BGMR
+from .class_head import ClassHead, class_loss
 from .crops import ALIGNMENT, CropSizes, boxes_around_points, refine_in_crops
 from .decoder import EMBED_DIM, build_mask_decoder, build_prompt_encoder, point_labels
 from .deep_branch import deep_branch
@@ -69,10 +70,12 @@ class MaskPredictions:
         decoded: the decoder's output for them.
         logits: by name, each (R, H, W): "initial", and as far as the refiner gives them "refined"
             and "boundary".
+        class_log_probs: of the class head, (R, K); None without one.
     """
 
     decoded: DecodedPrompts
     logits: dict[str, Tensor]
+    class_log_probs: Tensor | None = None
 
 
 def mask_head_parts(
@@ -100,6 +103,7 @@ class PointPromptedMaskHead(nn.Module):
     # BGMR or another refiner, and its deep branch; None where nothing refines.
     bgmr: Any
     deep_branch: Any
+    class_head: Any  # `ClassHead`, or None
 
     @configurable
     def __init__(
@@ -110,6 +114,7 @@ class PointPromptedMaskHead(nn.Module):
         mask_decoder: MaskDecoder,
         deep_branch: nn.Module | None,
         refiner: nn.Module | None,
+        class_head: ClassHead | None = None,
         focal_weight: float = 20.0,
         boundary_weight: float = 0.01,
         crop_sizes: Sequence[int] = (),
@@ -126,6 +131,7 @@ class PointPromptedMaskHead(nn.Module):
             deep_branch: makes G of the fused map; None where nothing refines.
             refiner: refines the initial masks: BGMR, or what is in its place; None: they are the
                 result.
+            class_head: classifies the masks; None: their classes are stage 1's.
             focal_weight: of the focal terms of the loss (Eq. 16).
             boundary_weight: of the boundary loss (Eq. 15).
             crop_sizes: sides in px of the crops that are refined in inference; none: full frame.
@@ -152,6 +158,7 @@ class PointPromptedMaskHead(nn.Module):
         self.mask_decoder = mask_decoder
         self.deep_branch = deep_branch
         self.bgmr = refiner
+        self.class_head = class_head
         if isinstance(refiner, BGMR):
             refiner.checkpoint_activations = checkpoint_activations
         outputs = ("initial", *(self.bgmr.outputs if refiner else ()))
@@ -173,6 +180,9 @@ class PointPromptedMaskHead(nn.Module):
                 choose(FUSIONS, node.FUSION, "MODEL.MASK_HEAD.FUSION"),
                 choose(REFINERS, node.REFINEMENT, "MODEL.MASK_HEAD.REFINEMENT"),
             ),
+            "class_head": (
+                ClassHead(cfg.MODEL.PROMPT_LEARNER.NUM_CLASSES) if node.CLASS_HEAD else None
+            ),
             "focal_weight": node.FOCAL_WEIGHT,
             "boundary_weight": node.BOUNDARY_WEIGHT,
             "crop_sizes": node.CROP_SIZES,
@@ -188,7 +198,8 @@ class PointPromptedMaskHead(nn.Module):
         """The names of what `losses` returns."""
         terms = ("focal", "dice", "iou")
         names = [f"loss_{mask}_{term}" for mask in self.masks for term in terms]
-        return [*names, "loss_boundary"] if self.finds_boundaries else names
+        names += ["loss_boundary"] if self.finds_boundaries else []
+        return [*names, "loss_class"] if self.class_head else names
 
     def encode(self, images: Tensor, features: dict[str, Tensor]) -> ImageMaps:
         """The maps that the prompts of an image share.
@@ -228,6 +239,11 @@ class PointPromptedMaskHead(nn.Module):
             decoded.logits[:, None], maps.frame_size, mode="bilinear", align_corners=False
         ).squeeze(1)
         predictions = MaskPredictions(decoded, {"initial": initial})
+        if self.class_head is not None:
+            embeddings = maps.embeddings.index_select(0, prompt_image)
+            predictions.class_log_probs = self.class_head(
+                decoded.logits, decoded.features, embeddings
+            )
         if self.bgmr is not None and (self.training or self.final_mask == "refined"):
             assert maps.detail is not None
             assert maps.deep_features is not None
@@ -280,15 +296,25 @@ class PointPromptedMaskHead(nn.Module):
 
     def inference(
         self, maps: ImageMaps, prompts: Tensor, prompt_image: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Final masks (R, H, W), bool, and their estimated IoU (R,); arguments as for `predict`."""
-        predictions = self.predict(maps, prompts, prompt_image)
-        return predictions.logits[self.final_mask] > 0, predictions.decoded.pred_iou
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Final masks (R, H, W), bool, their estimated IoU (R,), and `class_log_probs` as of
+        `MaskPredictions`; arguments as for `predict`."""
+        found = self.predict(maps, prompts, prompt_image)
+        return found.logits[self.final_mask] > 0, found.decoded.pred_iou, found.class_log_probs
 
     def losses(
-        self, maps: ImageMaps, prompts: Tensor, prompt_image: Tensor, gt_masks: Tensor
+        self,
+        maps: ImageMaps,
+        prompts: Tensor,
+        prompt_image: Tensor,
+        gt_masks: Tensor,
+        gt_classes: Tensor,
     ) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 15; arguments as for `predict`."""
+        """The weighted terms of Eq. 15, and that of the class head; arguments as for `predict`.
+
+        Args:
+            gt_classes: of each prompt's nucleus, (R,); `UNKNOWN_CLASS` among them.
+        """
         predictions = self.predict(maps, prompts, prompt_image, gt_masks)
         targets = gt_masks.to(prompts.dtype)
         losses = {}
@@ -300,4 +326,6 @@ class PointPromptedMaskHead(nn.Module):
         if self.finds_boundaries:
             boundary = boundary_bce(predictions.logits["boundary"], boundary_map(targets))
             losses["loss_boundary"] = self.boundary_weight * boundary
+        if predictions.class_log_probs is not None:
+            losses["loss_class"] = class_loss(predictions.class_log_probs, gt_classes)
         return losses

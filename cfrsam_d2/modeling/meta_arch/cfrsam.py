@@ -163,7 +163,8 @@ class CFRSAM(PromptLearner):
 
         Returns:
             Instances with `pred_points` (N, 2), `pred_masks`, the N `BoxMasks`, `pred_boxes`,
-            `pred_classes` and `scores` (the estimated IoU).
+            `pred_classes` (with a class head the likeliest by it and stage 1 together) and `scores`
+            (the estimated IoU).
         """
         proposals = self.propose(images)
         return self.find_nuclei(proposals, self.encode_windows(images, proposals))
@@ -233,7 +234,8 @@ class CFRSAM(PromptLearner):
         Args:
             windows: of the images.
             proposals: of each image: `proposal_points` (P, 2), `proposal_classes` (P,) and, where
-                boxes prompt, `proposal_boxes`.
+                boxes prompt, `proposal_boxes`; `proposal_class_probs` (P, K) if a class head may
+                correct the classes.
 
         Returns:
             The nuclei of each image, highest score first; fields as of `inference`.
@@ -256,9 +258,10 @@ class CFRSAM(PromptLearner):
             proposals: of each image, see `segment`.
 
         Yields:
-            A window, and Instances with `pred_masks`, `scores` and the index of each `proposal`.
+            A window, and Instances with `pred_masks`, `pred_classes`, `scores` and the index of
+            each `proposal`.
         """
-        predict: Callable[..., tuple[Tensor, Tensor]] = self.mask_head.inference
+        predict: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = self.mask_head.inference
         if self.test_time_augmentation:
             predict = partial(average_views, self.mask_head)
         for number, window in enumerate(encoded.windows):
@@ -271,11 +274,14 @@ class CFRSAM(PromptLearner):
             for some, proposal in zip(prompts.float().split(size), inside.split(size), strict=True):
                 if len(some) == 0:
                     continue
-                masks, scores = predict(encoded.maps, some, torch.full_like(proposal, number))
+                masks, scores, class_log_probs = predict(
+                    encoded.maps, some, torch.full_like(proposal, number)
+                )
                 frames = masks[:, : window.y1 - window.y0, : window.x1 - window.x0]
                 found = Instances(
                     image_size,
                     pred_masks=BoxMasks.from_frames(frames, image_size, corner),
+                    pred_classes=_classes(proposals[window.image], proposal, class_log_probs),
                     scores=scores,
                     proposal=proposal,
                 )
@@ -298,21 +304,19 @@ class CFRSAM(PromptLearner):
 
         Args:
             images: normalised, (3, H, W) each.
-            gt_instances: with `gt_masks`, and what `train_prompts` reads: `proposal_prompts`,
-                `gt_points`, `gt_boxes`.
+            gt_instances: with `gt_masks`, `gt_classes`, and what `train_prompts` reads:
+                `proposal_prompts`, `gt_points`, `gt_boxes`.
         """
         inputs = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
-        prompts, prompt_image, gt_masks = self.draw_training_prompts(
-            gt_instances, (inputs.shape[2], inputs.shape[3])
-        )
-        if len(prompts) == 0:
+        drawn = self.draw_training_prompts(gt_instances, (inputs.shape[2], inputs.shape[3]))
+        if len(drawn[0]) == 0:
             return self.no_losses()
-        return self.mask_head.losses(self.encode(inputs), prompts, prompt_image, gt_masks)
+        return self.mask_head.losses(self.encode(inputs), *drawn)
 
     @torch.no_grad()
     def draw_training_prompts(
         self, gt_instances: list[Instances], size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw the prompts of a training step.
 
         Args:
@@ -321,9 +325,9 @@ class CFRSAM(PromptLearner):
 
         Returns:
             Prompts (R, 2·n) or (R, 1+k, 2), the index of each one's image (R,), and its
-            nucleus's mask (R, H, W).
+            nucleus's mask (R, H, W) and class (R,).
         """
-        all_prompts, all_masks = [], []
+        all_prompts, all_masks, all_classes = [], [], []
         for gt in gt_instances:
             prompts, nuclei = self.train_prompts(gt)
             if self.negative_prompts:
@@ -333,9 +337,15 @@ class CFRSAM(PromptLearner):
             padding = (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1])
             all_prompts.append(prompts)
             all_masks.append(F.pad(masks, padding))
+            all_classes.append(gt.gt_classes[nuclei])
         counts = torch.tensor([len(prompts) for prompts in all_prompts], device=self.device)
         prompt_image = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
-        return torch.cat(all_prompts), prompt_image, torch.cat(all_masks)
+        return (
+            torch.cat(all_prompts),
+            prompt_image,
+            torch.cat(all_masks),
+            torch.cat(all_classes),
+        )
 
     def no_losses(self) -> dict[str, Tensor]:
         """Zeros that no parameter has a part in: the optimizer then leaves all as they are.
@@ -358,12 +368,23 @@ def _check_there_are_boxes(cfg: CfgNode, has_boxes: bool) -> None:
         )
 
 
+def _classes(proposals: Instances, chosen: Tensor, class_log_probs: Tensor | None) -> Tensor:
+    """The classes of the chosen proposals of an image, (R,): stage 1's, or the likeliest by the
+    product of its probabilities and the class head's, as far as both are known."""
+    return (
+        proposals.proposal_classes[chosen]
+        if class_log_probs is None or not proposals.has("proposal_class_probs")
+        else (proposals.proposal_class_probs[chosen].log() + class_log_probs).argmax(dim=1)
+    )
+
+
 def _best_candidates(proposal: Instances, candidates: list[Instances]) -> Instances:
     """The nuclei of an image: of the masks of each proposal the highest-scored."""
     points, size = proposal.proposal_points, proposal.image_size
     nothing = Instances(
         size,
         pred_masks=BoxMasks.empty(size, points.device),
+        pred_classes=proposal.proposal_classes[:0],
         scores=points.new_zeros(0),
         proposal=torch.zeros(0, dtype=torch.long, device=points.device),
     )
@@ -374,6 +395,6 @@ def _best_candidates(proposal: Instances, candidates: list[Instances]) -> Instan
         pred_points=points[found.proposal],
         pred_masks=found.pred_masks,
         pred_boxes=found.pred_masks.get_bounding_boxes(),
-        pred_classes=proposal.proposal_classes[found.proposal],
+        pred_classes=found.pred_classes,
         scores=found.scores,
     )

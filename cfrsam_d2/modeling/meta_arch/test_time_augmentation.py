@@ -6,6 +6,7 @@ n images, R prompts of all of them, h×w px. Prompts are (R, 2·n), or points wi
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from ..mask_head import ImageMaps, PointPromptedMaskHead
@@ -24,7 +25,7 @@ def encode_views(encode: Callable[[Tensor], ImageMaps], images: Tensor) -> list[
 
 def average_views(
     head: PointPromptedMaskHead, maps: list[ImageMaps], prompts: Tensor, prompt_image: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Masks from the mean of the probabilities that the network gives in all views.
 
     Args:
@@ -34,15 +35,20 @@ def average_views(
         prompt_image: index of each prompt's window, (R,).
 
     Returns:
-        Masks (R, h, w), bool, where the mean probability is above 0.5, and the mean scores (R,).
+        Masks (R, h, w), bool, where the mean probability is above 0.5, the mean scores (R,) and,
+        with a class head, the means of its `class_log_probs` (R, K).
     """
     height, width = maps[0].frame_size
     probabilities = prompts.new_zeros(len(prompts), height, width)
     scores = prompts.new_zeros(len(prompts))
+    class_log_probs = []
     for view, of_view in zip(VIEWS, maps, strict=True):
         turned = view.of_prompts(prompts, height, width)
         predictions = head.predict(of_view, turned, prompt_image)
         logits = predictions.logits[head.final_mask]
         probabilities += view.undo(logits.sigmoid()) / len(VIEWS)
         scores += predictions.decoded.pred_iou / len(VIEWS)
-    return probabilities > 0.5, scores
+        if predictions.class_log_probs is not None:
+            class_log_probs.append(predictions.class_log_probs)
+    mean = torch.stack(class_log_probs).mean(dim=0) if class_log_probs else None
+    return probabilities > 0.5, scores, mean

@@ -129,6 +129,7 @@ class CentroidProposalGenerator(nn.Module):
         foreground_thresh: float = 0.0,
         centred_sampling: bool = False,
         averages_views: bool = False,
+        gives_class_probs: bool = False,
     ) -> None:
         """
         Args:
@@ -147,6 +148,8 @@ class CentroidProposalGenerator(nn.Module):
             centred_sampling: what is found somewhere does not depend on the image's size; not as
                 published, see `sample_at_points`.
             averages_views: in evaluation, see `predict_views`.
+            gives_class_probs: proposals come with `proposal_class_probs`, which stage 2's class
+                head needs.
 
         Raises:
             UserError: the backbone has fewer than `num_levels` levels.
@@ -183,6 +186,7 @@ class CentroidProposalGenerator(nn.Module):
         self.foreground_thresh = foreground_thresh
         self.centred_sampling = centred_sampling
         self.averages_views = averages_views
+        self.gives_class_probs = gives_class_probs
         self.pad_cell = self.strides[-1] if centred_sampling else anchor_stride
 
     @classmethod
@@ -207,6 +211,7 @@ class CentroidProposalGenerator(nn.Module):
                 "MODEL.PROMPT_LEARNER.SAMPLING",
             ),
             "averages_views": cfg.TEST.AUG.POINTS,
+            "gives_class_probs": cfg.MODEL.MASK_HEAD.CLASS_HEAD,
         }
 
     def forward(
@@ -415,6 +420,7 @@ class CentroidProposalGenerator(nn.Module):
                 size,
                 keep_on_mask_only=self.keep_on_mask_only,
                 foreground_thresh=self.foreground_thresh,
+                class_probs=self.gives_class_probs,
             )
             for points, logits, mask, cells, size in zip(
                 predictions.points,

@@ -81,6 +81,7 @@ def foreground_points(
     *,
     keep_on_mask_only: bool,
     foreground_thresh: float = 0.0,
+    class_probs: bool = False,
 ) -> Instances:
     """The anchors of one image that see a nucleus, their points moved into the image.
 
@@ -96,11 +97,13 @@ def foreground_points(
         keep_on_mask_only: drop points in whose pixel, coordinates cut off, the mask logit is 0 or
             less.
         foreground_thresh: that threshold; 0: as published.
+        class_probs: whether `proposal_class_probs` are wanted.
 
     Returns:
         Instances with `proposal_points` (N, 2), `proposal_classes` (N,) in 0..K-1,
         `proposal_scores` (N,), the probability of the class (with a threshold, of all classes), and
-        `proposal_anchors` (N,), the index of each one's anchor.
+        `proposal_anchors` (N,), the index of each one's anchor; if wanted `proposal_class_probs`
+        (N, K), of all classes, which add up to 1 without background.
     """
     probabilities = logits.float().softmax(dim=-1)
     if foreground_thresh:
@@ -116,10 +119,13 @@ def foreground_points(
         x, y = points.long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0
     kept = keep.nonzero().squeeze(1)
-    return Instances(
+    found = Instances(
         image_size,
         proposal_points=points[kept],
         proposal_classes=classes[kept],
         proposal_scores=scores[kept],
         proposal_anchors=kept,
     )
+    if class_probs:
+        found.proposal_class_probs = logits[kept, :-1].float().softmax(dim=-1)
+    return found

@@ -209,6 +209,7 @@ def test_nothing_where_the_model_cuts_out_nothing(predictor: Build) -> None:
     made.model.mask_head.inference = lambda maps, prompts, prompt_image: (
         torch.zeros(len(prompts), *maps.frame_size, dtype=torch.bool),
         torch.ones(len(prompts)),
+        None,
     )
     assert session.toggle(30, 40).startswith("No mask here")
     assert len(session.nuclei) == 0

@@ -162,16 +162,18 @@ def test_training_prompts_keep_to_their_images():
     ):
         gt.proposal_prompts = torch.tensor(prompts)
     model = tiny_cfrsam().train()
-    points, prompt_image, masks = model.draw_training_prompts(gt_instances, (64, 96))
+    points, prompt_image, masks, classes = model.draw_training_prompts(gt_instances, (64, 96))
     assert masks.shape == (3, 64, 96)
     found = {
-        (image, *point): (*mask.nonzero()[0].flip(0).tolist(), int(mask.sum()))
-        for image, point, mask in zip(prompt_image.tolist(), points.tolist(), masks, strict=True)
+        (image, *point): (*mask.nonzero()[0].flip(0).tolist(), int(mask.sum()), category)
+        for image, point, mask, category in zip(
+            prompt_image.tolist(), points.tolist(), masks, classes.tolist(), strict=True
+        )
     }
     assert found == {
-        (0, 12.0, 12.0): (8, 8, 64),
-        (0, 40.0, 50.0): (36, 46, 64),
-        (2, 70.0, 8.0): (66, 4, 64),
+        (0, 12.0, 12.0): (8, 8, 64, 1),
+        (0, 40.0, 50.0): (36, 46, 64, 0),
+        (2, 70.0, 8.0): (66, 4, 64, 0),
     }
 
 
@@ -179,7 +181,7 @@ def test_at_most_so_many_nuclei_per_image():
     model = tiny_cfrsam(train_prompts=centroid_prompts, max_train_nuclei=2).train()
     size = (64, 64)
     gt = [squares(size, [(0, 0), (20, 0), (40, 0)]), squares(size, [(4, 4)])]
-    points, prompt_image, _ = model.draw_training_prompts([*gt, gt[0]], size)
+    points, prompt_image, *_ = model.draw_training_prompts([*gt, gt[0]], size)
     assert prompt_image.tolist() == [0, 0, 1, 2, 2]
     assert points[2].tolist() == [7.5, 7.5]
 
@@ -313,6 +315,7 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     window = cfg.MODEL.SLIDING_WINDOW
     window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH = 128, 16, 5, 3
     cfg.TEST.AUG.ENABLED = True
+    cfg.MODEL.MASK_HEAD.CLASS_HEAD = True
     head = cfg.MODEL.MASK_HEAD
     head.FOCAL_WEIGHT, head.BOUNDARY_WEIGHT, head.CROP_SIZES = 2.0, 3.0, [64, 32]
     head.TRAIN_CROP_SIZES = [96, 80]
@@ -329,6 +332,8 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     assert model.mask_head.crop_sizes == [32, 64]
     assert model.mask_head.train_crop_sizes == [80, 96]
     assert model.negative_prompts == 2
+    assert model.proposal_generator.gives_class_probs
+    assert model.mask_head.class_head is not None
     assert (model.mask_head.crop_halo, model.mask_head.prompts_per_chunk) == (8, 5)
     assert model.mask_head.final_mask == "initial"
     assert isinstance(model.mask_head.fusion, Concatenation)

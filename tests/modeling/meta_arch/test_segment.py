@@ -227,7 +227,7 @@ def by_hand(model: CFRSAM, image: Tensor, proposals: Instances) -> Instances:
         rows, columns = slice(window.y0, window.y1), slice(window.x0, window.x1)
         indices, prompts = prompts_in_window(prompts_of(proposals), window)
         maps = model.encode(image[None, :, rows, columns])
-        masks, scores = model.mask_head.inference(maps, prompts, torch.zeros_like(indices))
+        masks, scores, _ = model.mask_head.inference(maps, prompts, torch.zeros_like(indices))
         for index, mask, score in zip(indices.tolist(), masks, scores.tolist(), strict=True):
             if mask.any() and (index not in best or score > best[index][0]):
                 frame = torch.zeros(height, width, dtype=torch.bool)

@@ -118,7 +118,7 @@ def average(answers: Iterator[tuple[Tensor, float]], height: int, width: int):
         lambda images: ImageMaps(tuple(images.shape[-2:]), images), torch.zeros(1, 3, height, width)
     )
     one = torch.zeros(1, dtype=torch.long)
-    masks, scores = average_views(Saying(answers), maps, torch.zeros(1, 2), one)
+    masks, scores, _ = average_views(Saying(answers), maps, torch.zeros(1, 2), one)
     return masks[0], scores.item()
 
 

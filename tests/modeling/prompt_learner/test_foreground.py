@@ -35,3 +35,19 @@ def test_as_published_one_class_has_to_be_likelier_than_background() -> None:
 def test_with_a_threshold_the_classes_add_up() -> None:
     assert found(0.45) == [(0, 0, 0.8), (1, 1, 0.6)]
     assert found(0.65) == [(0, 0, 0.8)]
+
+
+def test_probabilities_of_classes_leave_background_out() -> None:
+    points = torch.full((3, 2), 5.0)
+    instances = foreground_points(
+        points,
+        PROBABILITIES.log(),
+        torch.zeros(32, 32),
+        points,
+        (20, 30),
+        keep_on_mask_only=False,
+        foreground_thresh=0.45,
+        class_probs=True,
+    )
+    expected = torch.tensor([[7 / 8, 1 / 8], [5 / 12, 7 / 12]])
+    torch.testing.assert_close(instances.proposal_class_probs, expected)
