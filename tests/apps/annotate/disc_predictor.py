@@ -35,7 +35,7 @@ def with_discs(predictor: NucleusPredictor) -> NucleusPredictor:
         rows, columns = torch.arange(height)[:, None], torch.arange(width)
         x, y = (each[:, None, None] for each in prompts.flatten(1)[:, :2].unbind(dim=1))
         masks = (columns - x) ** 2 + (rows - y) ** 2 <= RADIUS**2
-        return masks, torch.full((len(prompts),), 0.75)
+        return masks, torch.full((len(prompts),), 0.75), None
 
     head.inference = discs
     predictor.encoded = count_calls(predictor.model.backbone)

@@ -122,7 +122,7 @@ class WindowTeller(LabelOracle):
         masks = torch.zeros(len(prompts), *maps.frame_size, dtype=torch.bool)
         for mask, (x, y), image in zip(masks, prompts.long(), prompt_image, strict=True):
             mask[y : y + 3 + image, x : x + 3] = True
-        return masks, 0.5 + 0.1 * prompt_image
+        return masks, 0.5 + 0.1 * prompt_image, None
 
 
 def test_the_best_scored_mask_of_a_prompt_stays():
@@ -158,7 +158,7 @@ class Everything(LabelOracle):
 
     def inference(self, maps, prompts, prompt_image):
         masks = torch.ones(len(prompts), *maps.frame_size, dtype=torch.bool)
-        return masks, torch.ones(len(prompts))
+        return masks, torch.ones(len(prompts)), None
 
 
 def test_images_of_all_sizes_share_calls_and_keep_their_nuclei():
