@@ -9,8 +9,8 @@ Peers compute in a process of it, by turns with this one and never at once: the 
 0.25 µm/px, as many threads, medians, in float32. Of the peers it is the network alone; of this
 project both stages and all post-processing, with 25 nuclei on each 256×256 px. Weights are random
 and prompts known (`known_prompts.py`). What tiles, windows and stage 1's halo compute twice counts
-once. A ratio says how many times faster this project is, its best window beside the best tile of the
-peer.
+once. A ratio says how many times faster this project is: its best window beside the peer's best
+tile.
 """
 
 import argparse
