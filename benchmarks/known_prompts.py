@@ -37,7 +37,8 @@ def discs(points: Tensor, height: int = IMAGE_SIZE, width: int = IMAGE_SIZE) -> 
         (torch.arange(length, device=points.device) - each[:, None]) ** 2
         for length, each in zip((width, height), points.unbind(dim=1), strict=True)
     )  # (R, width), (R, height)
-    return y[:, :, None] + x[:, None] < (DIAMETER / 2) ** 2
+    # Compared at once: a sum would be a frame of floats for each nucleus.
+    return y[:, :, None] < (DIAMETER / 2) ** 2 - x[:, None]
 
 
 def find_discs(head: PointPromptedMaskHead) -> None:
@@ -66,6 +67,15 @@ def random_model(cfg: CfgNode) -> CFRSAM:
     return build_model(cfg).eval()
 
 
+def known_proposals(count: int, size: int = IMAGE_SIZE) -> Instances:
+    """What a prompt learner would propose that knew the R nuclei of an image."""
+    return Instances(
+        (size, size),
+        proposal_points=spread_points(count, size),
+        proposal_classes=torch.zeros(count, dtype=torch.int64),
+    )
+
+
 def give_prompts(model: CFRSAM, count: int, size: int = IMAGE_SIZE) -> None:
     """Let a model know the nuclei of its image.
 
@@ -74,11 +84,7 @@ def give_prompts(model: CFRSAM, count: int, size: int = IMAGE_SIZE) -> None:
         count: R.
         size: of the image.
     """
-    proposals = Instances(
-        (size, size),
-        proposal_points=spread_points(count, size),
-        proposal_classes=torch.zeros(count, dtype=torch.int64),
-    ).to(model.device)
+    proposals = known_proposals(count, size).to(model.device)
     model.proposal_generator.inference = lambda predictions, image_sizes: [proposals]
     predict = model.mask_head.predict
     model.mask_head.predict = lambda maps, prompts, prompt_image, gt_masks=None: predict(

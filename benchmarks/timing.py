@@ -16,12 +16,14 @@ def check_count(option: str, count: int) -> None:
         raise UserError(f"{option} is {count}: give 1 or more")
 
 
+def seconds(work: Callable[[], object]) -> float:
+    """Of one run."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
 def median_seconds(work: Callable[[], object], runs: int) -> float:
     """The median of some runs, after a first one that does not count."""
     work()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median([seconds(work) for _ in range(runs)])
