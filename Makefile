@@ -21,8 +21,11 @@ quickstart: setup
 train-demo: setup
 	$(BIN)/python tools/train_demo.py
 
+# Without plugins that come with other packages, which take seconds of each process to load and
+# rewrite, and with bytecode for the processes that tests start.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 \
+		$(BIN)/python -m pytest -p xdist.plugin -n 2 --dist loadfile
 
 # Hundreds of images through one process, commands that are killed, all ablations, full sizes:
 # some 30 minutes.

@@ -1,14 +1,15 @@
 """A headless Chromium that opens a page, and runs a script in it or presses keys."""
 
+import atexit
 import base64
-import html
+import functools
 import json
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,22 +28,15 @@ _OPTIONS = [
     *("--enable-logging=stderr", "--v=0"),
 ]
 # Keys and clicks as a user's; `result` is what the script has found.
-_HARNESS = """
-<script>
-addEventListener("load", () => setTimeout(async () => {
+_HARNESS = """(async () => {
   const result = {};
   const press = (key) => document.activeElement.dispatchEvent(
     new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
   const seen = (each) => each !== null && getComputedStyle(each).display !== "none"
     && each.getClientRects().length > 0;
   try { %s } catch (error) { result.error = String(error); }
-  const output = document.createElement("pre");
-  output.id = "result";
-  output.textContent = JSON.stringify(result);
-  document.body.append(output);
-}, 0));
-</script>
-</body>"""
+  return result;
+})()"""
 
 
 class Outcome(NamedTuple):
@@ -52,24 +46,28 @@ class Outcome(NamedTuple):
     console: list[str]
 
 
-def open_page(page: str, script: str, folder: Path, *options: str) -> Outcome:
-    """Open a copy of a page with a script at its end.
+def open_page(
+    page: str,
+    script: str,
+    folder: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    scheme: str = "light",
+) -> Outcome:
+    """Open a page, and run a script in it once it is loaded.
 
     Args:
         page: HTML.
         script: JavaScript that fills `result`; it may `press(key)` and ask what is `seen(element)`.
-        folder: for the copy.
-        options: of Chromium.
+        folder: for the page.
+        size: width and height of the window, px; None: the browser's own.
+        scheme: the colours that the user prefers, "light" or "dark".
     """
     file = folder / "page.html"
-    file.write_text(page.replace("</body>", _HARNESS % script), encoding="utf-8")
-    with _profile() as profile:
-        command = [CHROMIUM, *_OPTIONS, profile, *options, "--dump-dom", file.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout)
-    assert found, done.stderr[-2000:]
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return Outcome(json.loads(html.unescape(found[1])), console)
+    file.write_text(page, encoding="utf-8")
+    with visit(file.as_uri(), size=size, scheme=scheme) as tab:
+        result = tab.value(_HARNESS % script)
+        return Outcome(result, tab.console)
 
 
 def press_keys(page: str, keys: Sequence[str], expression: str, folder: Path) -> list[Any]:
@@ -108,6 +106,12 @@ class Tab:
         return [each["request"]["url"] for each in self._of("Network.requestWillBeSent")]
 
     @property
+    def console(self) -> list[str]:
+        """All that the console says."""
+        said = ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")
+        return [json.dumps(each) for method in said for each in self._of(method)]
+
+    @property
     def errors(self) -> list[str]:
         """What was wrong, as the console says it."""
         entries = [each["entry"] for each in self._of("Log.entryAdded")]
@@ -122,8 +126,10 @@ class Tab:
         return [each["params"] for each in self._events if each["method"] == method]
 
     def value(self, script: str) -> Any:
-        """What a JavaScript expression is."""
-        answer = self._send("Runtime.evaluate", expression=script, returnByValue=True)
+        """What a JavaScript expression is, or what it promises."""
+        answer = self._send(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         return answer["result"].get("value")
 
     def wait_for(self, script: str, seconds: float = 300) -> None:
@@ -164,6 +170,11 @@ class Tab:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._send("Emulation.setDeviceMetricsOverride", **size)
 
+    def prefer(self, scheme: str) -> None:
+        """Let the user prefer colours, "light" or "dark"."""
+        preferred = {"name": "prefers-color-scheme", "value": scheme}
+        self._send("Emulation.setEmulatedMedia", features=[preferred])
+
     def print_media(self) -> None:
         """Let the page look as it is printed."""
         self._send("Emulation.setEmulatedMedia", media="print")
@@ -177,24 +188,36 @@ class Tab:
 
 
 @contextmanager
-def visit(address: str, *options: str) -> Iterator[Tab]:
-    """Open a page.
+def visit(
+    address: str, *, size: tuple[int, int] | None = None, scheme: str = "light"
+) -> Iterator[Tab]:
+    """Open a page, which knows nothing of those that were opened before.
 
     Args:
         address: its URL.
-        options: of Chromium.
+        size: see `open_page`.
+        scheme: see `open_page`.
     """
-    events: list[dict[str, Any]] = []
-    with _profile() as profile, _devtools(profile, events, *options) as call:
-        target = call("Target.createTarget", url="about:blank")["targetId"]
-        session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        tab = Tab(call, session, events)
+    browser = _browser()
+    context = browser.call("Target.createBrowserContext")["browserContextId"]
+    try:
+        where = {"url": "about:blank", "browserContextId": context}
+        target = browser.call("Target.createTarget", **where)["targetId"]
+        session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        tab = Tab(browser.call, session, browser.events[session])
         for domain in ("Page", "Network", "Runtime", "Log"):
-            call(f"{domain}.enable", session)
-        call("Page.navigate", session, url=address)
-        scheme = address.partition("//")[0]
-        tab.wait_for(f'location.protocol === "{scheme}" && document.readyState === "complete"')
+            browser.call(f"{domain}.enable", session)
+        # As of the one window that a user looks at.
+        browser.call("Emulation.setFocusEmulationEnabled", session, enabled=True)
+        tab.prefer(scheme)
+        if size:
+            tab.resize(*size)
+        browser.call("Page.navigate", session, url=address)
+        protocol = address.partition("//")[0]
+        tab.wait_for(f'location.protocol === "{protocol}" && document.readyState === "complete"')
         yield tab
+    finally:
+        browser.call("Target.disposeBrowserContext", browserContextId=context)
 
 
 # What DevTools want to know of a key besides its name.
@@ -207,53 +230,59 @@ _KEYS = {
 }
 
 
-@contextmanager
-def _profile() -> Iterator[str]:
-    """The option for the browser's own files, hundreds of them: in memory, if there is room."""
-    shared_memory = Path("/dev/shm")
-    place = shared_memory if os.access(shared_memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
-        yield f"--user-data-dir={folder}"
+@functools.cache
+def _browser() -> "_Browser":
+    """One for all tests of this process, as it takes a second to start; it ends with them."""
+    browser = _Browser()
+    atexit.register(browser.close)
+    return browser
 
 
-@contextmanager
-def _devtools(profile: str, events: list[dict[str, Any]], *options: str) -> Iterator[Any]:
-    """Start Chromium and yield a function that calls a method of its DevTools protocol.
+class _Browser:
+    """Chromium, spoken to in its DevTools protocol.
 
-    What the browser says unasked goes into `events`, with the answer to the next call. It reads
-    messages from file descriptor 3 and writes them to 4; a zero byte ends each.
+    It reads messages from file descriptor 3 and writes them to 4; a zero byte ends each.
+
+    Attributes:
+        events: what it has said unasked by session; each comes with the answer to the next call.
     """
-    to_browser, from_browser = os.pipe(), os.pipe()
-    switches = [profile, "--remote-debugging-pipe", *options]
-    command = [CHROMIUM, *_OPTIONS, *switches]
-    shell = f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
-    process = subprocess.Popen(
-        ["bash", "-c", shell, "bash", *command],
-        pass_fds=(to_browser[0], from_browser[1]),
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(to_browser[0])
-    os.close(from_browser[1])
-    number = 0
 
-    def call(method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
-        nonlocal number
-        number += 1
-        message = {"id": number, "method": method, "params": parameters}
+    def __init__(self) -> None:
+        # The browser's own files, hundreds of them: in memory, if there is room.
+        shared_memory = Path("/dev/shm")
+        place = shared_memory if os.access(shared_memory, os.W_OK) else None
+        self._profile = tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True)
+        to_browser, from_browser = os.pipe(), os.pipe()
+        switches = [f"--user-data-dir={self._profile.name}", "--remote-debugging-pipe"]
+        shell = f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", shell, "bash", CHROMIUM, *_OPTIONS, *switches],
+            pass_fds=(to_browser[0], from_browser[1]),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser[0])
+        os.close(from_browser[1])
+        self._to, self._from = to_browser[1], from_browser[0]
+        self._number = 0
+        self.events: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """Call a method, and give its result."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
         message |= {"sessionId": session} if session else {}
-        os.write(to_browser[1], json.dumps(message).encode() + b"\0")
-        while (answer := json.loads(_read_message(from_browser[0]))).get("id") != number:
-            events.append(answer)
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := json.loads(_read_message(self._from))).get("id") != self._number:
+            self.events[answer.get("sessionId", "")].append(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
-    try:
-        yield call
-    finally:
-        process.terminate()
-        process.wait()
-        os.close(to_browser[1])
-        os.close(from_browser[0])
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+        os.close(self._to)
+        os.close(self._from)
+        self._profile.cleanup()
 
 
 def _read_message(descriptor: int) -> bytes:

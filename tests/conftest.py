@@ -1,6 +1,7 @@
 """What every test shares: the device, and where published numbers and real samples are."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand in for Detectron2)
@@ -9,10 +10,20 @@ import cfrsam_d2  # noqa: F401  (first: it sets how threads wait, and may stand 
 import pytest
 import torch
 
+from cfrsam_d2 import files
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads weights
 
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the tests run in several processes, and their tensors are small
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_stay_in_memory() -> Iterator[None]:
+    """No test outlives a power failure, and a disk takes milliseconds for each file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_sync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

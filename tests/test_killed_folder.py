@@ -1,8 +1,10 @@
 """A folder's replacement that is killed at each of its steps: old or new data are always there."""
 
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from cfrsam_d2 import files
 from cfrsam_d2.files import folder_lock, replaced_folder
 
+ROOT = Path(__file__).resolve().parents[1]
 STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 KILLED = 9
 FILES = ("record", "images/1", "images/2")
@@ -39,6 +42,9 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+STOPS = {"die": die, "interrupt": interrupt}
+
+
 def write_and_stop(folder: Path, step: int, stop: Callable[[], None]) -> bool:
     """Write new data in a process of its own that is stopped before a step.
 
@@ -65,11 +71,29 @@ def write_and_stop(folder: Path, step: int, stop: Callable[[], None]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == KILLED
 
 
-@pytest.mark.parametrize(("first", "stop"), [(None, die), ("old", die), ("old", interrupt)])
+@pytest.fixture(scope="module")
+def stopped_writer() -> Iterator[Callable[..., bool]]:
+    """`write_and_stop` of a process that is soon forked: this one has imported much more."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, __file__]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+
+        def ask(folder: Path, step: int, stop: str) -> bool:
+            print(json.dumps([str(folder), step, stop]), file=process.stdin)
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(("first", "stop"), [(None, "die"), ("old", "die"), ("old", "interrupt")])
 def test_it_may_be_stopped_at_every_step(
-    first: str | None, stop: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: str | None,
+    stop: str,
+    stopped_writer: Callable[..., bool],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(files, "_sync", lambda _: None)  # slow, and no step that shows
     stopped = True
     step = 0
     while stopped:
@@ -78,7 +102,7 @@ def test_it_may_be_stopped_at_every_step(
         folder = root / "data"
         if first:
             write(folder, first)
-        stopped = write_and_stop(folder, step, stop)
+        stopped = stopped_writer(folder, step, stop)
         kept = {contents(each) for each in (folder, root / ".data.old", root / ".data.new")}
         assert first is None or kept & {"old", "new"}, (step, kept)
         was_complete = "new" in kept
@@ -92,3 +116,10 @@ def test_it_may_be_stopped_at_every_step(
         assert {path.name for path in root.iterdir()} == {".data.lock", "data"}, step
         step += 1
     assert step > 10
+
+
+if __name__ == "__main__":
+    files._sync = lambda _: None  # slow, and no step that shows
+    for line in sys.stdin:
+        folder, step, stop = json.loads(line)
+        print(json.dumps(write_and_stop(Path(folder), step, STOPS[stop])), flush=True)

@@ -15,7 +15,7 @@ from cfrsam_d2.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_TISSUES, make_
 from cfrsam_d2.engine import NucleusTrainer, build_trained_model, load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "train_demo"
-ITERATIONS = 4
+ITERATIONS = 2  # one before a run is broken off, and one after
 
 
 @pytest.fixture(scope="module", autouse=True)

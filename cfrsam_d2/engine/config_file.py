@@ -116,10 +116,20 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{name}", value
 
 
+def _is_leaf(node: CfgNode, key: str) -> bool:
+    """Whether `key` is one of `leaves(node)`."""
+    value: Any = node
+    for name in key.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return False
+        value = value[name]
+    return not isinstance(value, Mapping) or not value
+
+
 def _require_key(cfg: CfgNode, key: str, source: str) -> None:
-    valid = [name for name, _ in leaves(cfg)]
-    if key in valid:
+    if _is_leaf(cfg, key):
         return
+    valid = [name for name, _ in leaves(cfg)]
     if key in RENAMED_KEYS:
         new = RENAMED_KEYS[key]
         remedy = f"is {new} now: rename it" if new else "is gone: leave it out"

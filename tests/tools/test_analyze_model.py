@@ -18,6 +18,13 @@ CONFIGS = ROOT / "configs"
 sys.path.insert(0, str(ROOT / "tools"))
 from analyze_model import main  # noqa: E402
 
+# Of tests that ask nothing of stage 1.
+SMALL_LEARNER = [
+    *("MODEL.PROMPT_LEARNER.BACKBONE", "convnext_tiny", "MODEL.PROMPT_LEARNER.HIDDEN_DIM", "16"),
+    *("MODEL.PROMPT_LEARNER.DEPTHS", "[1, 1, 1, 1]"),
+    *("MODEL.PROMPT_LEARNER.DIMS", "[8, 8, 16, 16]"),
+]
+
 
 def analyze(config: str) -> dict[str, Cost]:
     return analyze_model(load_config(str(CONFIGS / config)))
@@ -122,6 +129,7 @@ def test_table() -> None:
 
 def test_parts_that_an_ablation_lacks_are_left_out() -> None:
     sizes = ["MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.DEPTH", "4", "MODEL.SAM.NUM_HEADS", "3"]
+    sizes += SMALL_LEARNER
     config = str(CONFIGS / "ablations" / "finetune_head.yaml")
     costs = analyze_model(load_config(config, sizes))
     decoder = costs["stage2.mask_head.mask_decoder"]
@@ -133,6 +141,7 @@ def test_parts_that_an_ablation_lacks_are_left_out() -> None:
 
 def test_multiply_adds_of_what_takes_the_place_of_mala_and_bgmr() -> None:
     overrides = [
+        *SMALL_LEARNER,
         *("MODEL.SAM.EMBED_DIM", "48", "MODEL.SAM.DEPTH", "4", "MODEL.SAM.NUM_HEADS", "3"),
         *("MODEL.SAM.GLOBAL_ATTN_INDEXES", "[0, 1, 2, 3]", "MODEL.SAM.ADAPTER", "LoRA"),
     ]

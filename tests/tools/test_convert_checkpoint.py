@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -89,9 +87,13 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 @torch.no_grad()
 def test_stage_1_computes_what_the_published_model_does(
-    draw: Callable, sizes: list[str], fixtures: Path, tmp_path: Path
+    draw: Callable,
+    sizes: list[str],
+    fixtures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
-    """As a program of its own, on a file with all that a training of the authors' writes."""
+    """From a file with all that a training of the authors' writes."""
     weights = draw("stage1_tiny")
     released = {
         "model": {name: torch.zeros_like(each) for name, each in weights.items()},
@@ -102,18 +104,10 @@ def test_stage_1_computes_what_the_published_model_does(
         "model_ema": {f"module.{name}": each for name, each in weights.items()},
     }
     out = tmp_path / "stage1.pth"
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "tools" / "convert_checkpoint.py")),
-            *(save(released, tmp_path), str(out), *config(1, sizes)),
-        ],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        capture_output=True,
-        text=True,
-        check=False,
+    tool.main([save(released, tmp_path), str(out), *config(1, sizes)])
+    assert "entry 'model_ema' (not used: model, optimizer, f1, epoch, args)" in (
+        capsys.readouterr().out
     )
-    assert done.returncode == 0, done.stderr
-    assert "entry 'model_ema' (not used: model, optimizer, f1, epoch, args)" in done.stdout
 
     _, model = tiny_model(1, sizes)
     load_weights(model, str(out))

@@ -3,85 +3,91 @@
 import json
 import os
 import re
+import runpy
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from browser import Tab, needs_chromium, visit
-from disc_predictor import CONFIG, image
+from disc_predictor import CONFIG, image, with_discs
 from PIL import Image
 from tiny_demo import TINY
+
+from cfrsam_d2 import predictor
+from cfrsam_d2.predictor import NucleusPredictor
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: `pip install -e '.[annotate]'`")
 pytestmark = needs_chromium
 
 ROOT = Path(__file__).resolve().parents[3]
-# As the command, with a mask head that cuts out discs; with addresses noted that it connects to.
-SCRIPT = """
-import runpy, socket, sys
-connect = socket.socket.connect
-def noted(self, address):
-    with open({noted!r}, "a") as file:
-        print(address[0], file=file)
-    return connect(self, address)
-socket.socket.connect = noted
-sys.path[:0] = {folders!r}
-import cfrsam_d2.predictor
-from disc_predictor import with_discs
-class Predictor(cfrsam_d2.predictor.NucleusPredictor):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        with_discs(self)
-        self.model.proposal_generator.keep_on_mask_only = False
-        self.model.proposal_generator.suppression_radius = 1000.0  # one nucleus
-cfrsam_d2.predictor.NucleusPredictor = Predictor
-sys.argv[0] = "annotate.py"
-runpy.run_path({tool!r}, run_name="__main__")
-"""
 
 
 class Server(NamedTuple):
     address: str
     port: int
     folder: Path
-    process: subprocess.Popen
+    process: BaseProcess
 
     @property
     def output(self) -> Path:
         return self.folder / "out"
 
 
+class Predictor(NucleusPredictor):
+    """Its mask head cuts out discs, and it finds one nucleus."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        with_discs(self)
+        self.model.proposal_generator.keep_on_mask_only = False
+        self.model.proposal_generator.suppression_radius = 1000.0
+
+
+def serve(folder: Path, weights: Path, output: int) -> None:
+    """The command, which says into a pipe what it says, and notes addresses that it connects to."""
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: Any) -> None:
+        with (folder / "connected.txt").open("a") as file:
+            print(address[0], file=file)
+        return connect(self, address)
+
+    socket.socket.connect = noted
+    predictor.NucleusPredictor = Predictor
+    sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)
+    os.environ.pop("NO_ALBUMENTATIONS_UPDATE", None)
+    sys.argv = ["annotate.py", str(folder / "tile.png"), "--no-browser"]
+    sys.argv += ["--config-file", str(CONFIG), "--output", str(folder / "out")]
+    sys.argv += [*TINY, "MODEL.WEIGHTS", str(weights)]
+    runpy.run_path(str(ROOT / "tools" / "annotate.py"), run_name="__main__")
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Server]:
+    """In a process that is forked, and so has imported all that takes seconds."""
     folder = tmp_path_factory.mktemp("annotated")
     Image.fromarray(image(96, 128)).save(folder / "tile.png")
-    folders = [
-        str(folder) for folder in (Path(__file__).parent, ROOT / "tests", ROOT / "benchmarks")
-    ]
-    tool = str(ROOT / "tools" / "annotate.py")
-    script = SCRIPT.format(folders=folders, tool=tool, noted=str(folder / "connected.txt"))
-    command = [sys.executable, "-u", "-c", script, str(folder / "tile.png"), "--no-browser"]
-    command += ["--config-file", str(CONFIG), "--output", str(folder / "out")]
-    command += [*TINY, "MODEL.WEIGHTS", str(weights)]
-    environment = {**os.environ}
-    environment.pop("NO_ALBUMENTATIONS_UPDATE", None)  # set by this process
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+    reader, writer = os.pipe()
+    process = get_context("fork").Process(target=serve, args=(folder, weights, writer))
+    process.start()
+    os.close(writer)
     said = ""
-    for line in process.stdout:
-        said += line
-        if found := re.search(r"http://127.0.0.1:(\d+)/", line):
-            break
-    assert found, said
-    yield Server(found[0], int(found[1]), folder, process)
-    process.terminate()
-    process.wait()
+    with open(reader) as lines:
+        for line in lines:
+            said += line
+            if found := re.search(r"http://127.0.0.1:(\d+)/", line):
+                break
+        assert found, said
+        yield Server(found[0], int(found[1]), folder, process)
+        process.terminate()
+        process.join()
 
 
 @pytest.fixture
@@ -275,5 +281,7 @@ def test_nothing_leaves_this_machine(tab: Tab, server: Server) -> None:
 
 def test_it_ends_when_it_is_interrupted(tab: Tab, server: Server) -> None:
     """The last test, as it ends the server, although a browser has the page open."""
-    server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(timeout=60) == 0
+    assert server.process.pid
+    os.kill(server.process.pid, signal.SIGINT)
+    server.process.join(60)
+    assert server.process.exitcode == 0

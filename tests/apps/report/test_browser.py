@@ -65,7 +65,7 @@ def test_nothing_is_wider_than_a_narrow_window(page: str, tmp_path: Path):
         document.querySelector(".gallery button").click();
         result.dialog = document.querySelector("dialog").scrollWidth;
     """
-    outcome = open_page(page, script, tmp_path, "--window-size=500,900")
+    outcome = open_page(page, script, tmp_path, size=(500, 900))
     assert outcome.result["wide"] <= outcome.result["inner"] <= 500
     assert outcome.result["dialog"] <= outcome.result["inner"]
 
@@ -143,11 +143,10 @@ def test_pictures_are_enlarged_and_walked_through_by_keys(page: str, tmp_path: P
         result.single = [...dialog.querySelectorAll(".panels figure")].map(seen);
         [...dialog.querySelectorAll("button")].at(-1).click();
         result.closed = !dialog.open;
-        await new Promise((done) => setTimeout(done, 50));
+        await new Promise((done) => setTimeout(done, 50));  // the event of closing comes later
         result.focusBack = document.activeElement === buttons[0];
         """,
         tmp_path,
-        "--virtual-time-budget=1000",  # the event of closing comes a moment later
     )
     assert outcome.console == []
     assert outcome.result == {
@@ -298,7 +297,6 @@ def test_every_control_can_be_reached_and_is_named(page: str, tmp_path: Path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_both_colour_schemes(page: str, tmp_path: Path, scheme: str):
-    preferred = {"dark": 0, "light": 1}[scheme]
     outcome = open_page(
         page,
         """
@@ -321,7 +319,7 @@ def test_text_can_be_read_in_both_colour_schemes(page: str, tmp_path: Path, sche
           ...[...document.querySelectorAll(".plot text")].map((each) => contrast(each, "fill")));
         """,
         tmp_path,
-        f"--blink-settings=preferredColorScheme={preferred}",
+        scheme=scheme,
     )
     assert outcome.result["dark"] == (scheme == "dark")
     assert outcome.result["least"] >= 4.5
