@@ -63,6 +63,8 @@ def _converted(key: str, value: Any, default: Any) -> Any:
 def _element_type(key: str, default: Sequence[Any]) -> type | None:
     if default:
         return type(default[0]) if type(default[0]) in (int, float, str) else None
+    if key.endswith(("PIXEL_MEAN", "PIXEL_STD")):
+        return float
     return {"DATASETS": str, "MODEL": int}.get(key.split(".")[0])
 
 
