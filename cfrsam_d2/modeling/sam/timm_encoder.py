@@ -19,8 +19,9 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import Backbone
-from timm.data import resolve_model_data_config
-from timm.layers import GluMlp, Mlp, PatchEmbed, SwiGLU, SwiGLUPacked
+from timm.data.config import resolve_model_data_config
+from timm.layers.mlp import GluMlp, Mlp, SwiGLU, SwiGLUPacked
+from timm.layers.patch_embed import PatchEmbed
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
@@ -41,6 +42,8 @@ class TimmEncoder(Backbone):
     """A ViT of timm with adapters in its blocks, giving four levels through necks of their own."""
 
     network: Any  # timm's VisionTransformer
+    scale: Tensor
+    shift: Tensor
 
     @configurable
     def __init__(
@@ -62,17 +65,17 @@ class TimmEncoder(Backbone):
             adapter: what adapts the blocks.
         """
         super().__init__()
-        network.prune_intermediate_layers(len(network.blocks), prune_norm=True, prune_head=True)
         self.network = network.requires_grad_(not frozen)
+        self.network.prune_intermediate_layers(prune_norm=True)
         self.register_buffer("scale", torch.tensor(scale).view(3, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1), persistent=False)
         self.adapters = nn.ModuleList(
             nn.ModuleDict(
                 {name: adapter.build(network.embed_dim, adapter_rank) for name in adapter.places}
             )
-            for _ in network.blocks
+            for _ in self.network.blocks
         )
-        for block, modules in zip(network.blocks, self.adapters, strict=True):
+        for block, modules in zip(self.network.blocks, self.adapters, strict=True):
             attach_adapters(adapter, block, self._for_tokens(modules, adapter.reach))
         self.necks = nn.ModuleList(
             CellNeck(network.embed_dim, PATCH_SIZE) for _ in range(NUM_LEVELS)
@@ -171,7 +174,7 @@ def build_vit(name: str, options: str = "") -> VisionTransformer:
         raise UserError(f"MODEL.TIMM.NAME is {name!r}: take one of timm.list_models('vit_*')")
     arguments = {**vit_options(options), "dynamic_img_size": True}
     try:
-        network = timm.create_model(name, **arguments)
+        network: Any = timm.create_model(name, **arguments)
     except (TypeError, RuntimeError, ValueError, AssertionError) as error:
         raise UserError(
             f"MODEL.TIMM.NAME is {name!r} and MODEL.TIMM.OPTIONS is {options!r}, which timm cannot "
@@ -208,9 +211,10 @@ def vit_options(text: str) -> dict[str, Any]:
 
 
 def _is_plain(network: nn.Module) -> bool:
+    blocks: Any = getattr(network, "blocks", ())
     return (
         isinstance(network, VisionTransformer)
         and isinstance(network.patch_embed, PatchEmbed)
-        and len(network.blocks) >= NUM_LEVELS
-        and all(hasattr(block, "attn") and hasattr(block, "mlp") for block in network.blocks)
+        and len(blocks) >= NUM_LEVELS
+        and all(hasattr(block, "attn") and hasattr(block, "mlp") for block in blocks)
     )
