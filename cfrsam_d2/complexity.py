@@ -5,6 +5,7 @@ for norms and resampling. Counted is the plain form, as published, refining at f
 does not know deformable convolutions, so these count for nothing but their offsets.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -229,7 +230,14 @@ def _count_macs(
     """Multiply-adds of a function of tensors by submodule, from `name` on."""
     traced = _Traced(name, module, function)
     analysis = FlopCountAnalysis(traced, inputs)
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counts = Counter({path: round(count) for path, count in analysis.by_module().items()})
     counts[name] = counts[""]  # with what the function itself computes
     return counts
+
+
+def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
+    """Of queries (…, n, d) with keys (…, m, d), and of what comes of it with values."""
+    queries, keys = (each.type().sizes() for each in inputs[:2])
+    return 2 * math.prod(queries) * keys[-2]

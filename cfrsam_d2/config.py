@@ -32,6 +32,7 @@ def add_cfrsam_config(cfg: CN) -> None:
     _add_data_keys(cfg)
     _add_prompt_learner_keys(cfg)
     _add_sam_keys(cfg)
+    _add_timm_keys(cfg)
     _add_mask_head_keys(cfg)
     _add_stage2_training_keys(cfg)
     _add_inference_keys(cfg)
@@ -51,7 +52,8 @@ def _set_detectron2_defaults(cfg: CN) -> None:
     cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
     cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
     cfg.MODEL.META_ARCHITECTURE = "CFRSAM"
-    # Or "SharedEncoder", stage 1's network in SAM's place (modeling/sam/shared_encoder.py).
+    # Or in SAM's place "SharedEncoder", stage 1's network, or "TimmEncoder", a ViT of timm
+    # (modeling/sam/shared_encoder.py, modeling/sam/timm_encoder.py).
     cfg.MODEL.BACKBONE.NAME = "SAMEncoder"
     # Or "BoxProposalGenerator", in both stages: boxes prompt stage 2 (Table 11).
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "CentroidProposalGenerator"
@@ -124,6 +126,20 @@ def _add_sam_keys(cfg: CN) -> None:
     # modeling/sam/adapters.py.
     node.ADAPTER = "MALA"
     node.ADAPTER_RANK = 64  # channels of its bottleneck
+
+
+def _add_timm_keys(cfg: CN) -> None:
+    """Of the encoder where MODEL.BACKBONE.NAME is TimmEncoder; FREEZE and ADAPTER* are SAM's."""
+    node = cfg.MODEL.TIMM = CN()
+    # A plain ViT of timm; behind the point, which weights of it.
+    node.NAME = "vit_small_patch16_224.dino"
+    # Arguments of its constructor that are not timm's own, as "init_values=1e-5, reg_tokens=4".
+    node.OPTIONS = ""
+    node.PRETRAINED = True  # a training starts from weights of it, through timm
+    node.PRETRAINED_FILE = ""  # a local file of them; empty: timm downloads it
+    # Of R, G and B in 0..1, with which the weights were trained; empty: as timm says.
+    node.PIXEL_MEAN = []
+    node.PIXEL_STD = []
 
 
 def _add_mask_head_keys(cfg: CN) -> None:

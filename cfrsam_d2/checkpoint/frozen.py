@@ -13,6 +13,7 @@ from torch import nn
 SOURCES = {
     "proposal_generator.": "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS",
     "backbone.vit.": "MODEL.SAM.WEIGHTS",
+    "backbone.network.": "MODEL.TIMM.PRETRAINED_FILE",
     "mask_head.prompt_encoder.": "MODEL.SAM.WEIGHTS",
 }
 

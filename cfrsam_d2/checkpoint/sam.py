@@ -4,6 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from detectron2.modeling.backbone import Backbone
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -20,14 +21,14 @@ _STATISTICS = ("pixel_mean", "pixel_std")  # which some files have; the config h
 _NAMES = {768: "ViT-B", 1024: "ViT-L", 1280: "ViT-H"}  # by channels
 
 
-def load_sam_weights(backbone: SAMEncoder, mask_head: PointPromptedMaskHead, path: str) -> None:
+def load_sam_weights(backbone: Backbone, mask_head: PointPromptedMaskHead, path: str) -> None:
     """Fill the encoder, the prompt encoder and the mask decoder, every key of them.
 
     Fine-tuned files do as well: with something before all names, as "module.", or with the state
     dict under a usual name, as micro-sam's "model_state".
 
     Args:
-        backbone: its adapters stay as they are.
+        backbone: its adapters stay as they are; all of it, where it is not SAM's.
         mask_head: what is not SAM's stays as it is.
         path: `sam_vit_{b,l,h}_*.pth`, or what was made of it.
 
@@ -41,17 +42,18 @@ def load_sam_weights(backbone: SAMEncoder, mask_head: PointPromptedMaskHead, pat
     weights = _named_as_metas(read_weights(path), path)
     _verify_hash(Path(path))
     parts = {
-        _ENCODER: backbone.vit,
         "prompt_encoder.": mask_head.prompt_encoder,
         "mask_decoder.": mask_head.mask_decoder,
     }
-    strangers = [name for name in weights if not name.startswith(tuple(parts))]
+    strangers = [name for name in weights if not name.startswith((_ENCODER, *parts))]
     if strangers:
         raise UserError(
             f"{path} holds {len(strangers)} weights that are not Segment Anything's, for instance "
             f"{strangers[0]!r}: download the original from {SOURCE}."
         )
-    _check_size(weights, backbone, path)
+    if isinstance(backbone, SAMEncoder):
+        parts = {_ENCODER: backbone.vit, **parts}
+        _check_size(weights, backbone, path)
     for prefix, module in parts.items():
         own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         _check(own, module, prefix, path)

@@ -75,7 +75,7 @@ _RULES: dict[str, Rule] = {
     ),
     "MODEL.BACKBONE.NAME": (
         lambda name: name in BACKBONE_REGISTRY,
-        "give SAMEncoder or SharedEncoder",
+        "give SAMEncoder, SharedEncoder or TimmEncoder",
     ),
     "MODEL.PROPOSAL_GENERATOR.NAME": (
         lambda name: name in PROPOSAL_GENERATOR_REGISTRY,
@@ -113,6 +113,14 @@ _RULES: dict[str, Rule] = {
     "MODEL.SAM.NUM_HEADS": _at_least(1),
     "MODEL.SAM.ATTENTION_WINDOW": _at_least(1),
     "MODEL.SAM.ADAPTER_RANK": _at_least(1),
+    "MODEL.TIMM.PIXEL_MEAN": (
+        lambda mean: len(mean) in (0, 3),
+        "give three numbers, of R, G and B, or none",
+    ),
+    "MODEL.TIMM.PIXEL_STD": (
+        lambda std: not std or (len(std) == 3 and min(std) > 0),
+        "give three numbers above 0, of R, G and B, or none",
+    ),
     "MODEL.MASK_HEAD.FOCAL_WEIGHT": _WEIGHT,
     "MODEL.MASK_HEAD.BOUNDARY_WEIGHT": _WEIGHT,
     "MODEL.MASK_HEAD.CROP_SIZES": _SIDES,

@@ -18,7 +18,13 @@ _WANTED = {
 
 
 # What stands in lists that are empty by default: of a key, or else of its section.
-_OF_EMPTY = {"DATASETS": str, "MODEL": int, "MODEL.PROMPT_LEARNER.CLASS_WEIGHTS": float}
+_OF_EMPTY = {
+    "DATASETS": str,
+    "MODEL": int,
+    "MODEL.PROMPT_LEARNER.CLASS_WEIGHTS": float,
+    "MODEL.TIMM.PIXEL_MEAN": float,
+    "MODEL.TIMM.PIXEL_STD": float,
+}
 
 
 def typed_value(key: str, value: Any, default: Any, source: str) -> Any:

@@ -25,6 +25,8 @@ _PLACES = {
     "MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS",
     "MODEL.PROMPT_LEARNER.PRETRAINED",
     "MODEL.PROMPT_LEARNER.PRETRAINED_FILE",
+    "MODEL.TIMM.PRETRAINED",
+    "MODEL.TIMM.PRETRAINED_FILE",
 }
 # What may change on the way: how long a run is, what it writes and when, and its memory.
 MAY_CHANGE = {

@@ -12,10 +12,12 @@ from ..checkpoint.checkpointer import load_weights
 from ..checkpoint.files import read_checkpoint
 from ..checkpoint.frozen import SOURCES
 from ..checkpoint.imagenet import load_imagenet_weights
+from ..checkpoint.pretrained import pretrained_weights
 from ..checkpoint.sam import load_sam_weights
 from ..errors import UserError
 from ..modeling.meta_arch import CFRSAM, PromptLearner
-from ..modeling.sam import SAMEncoder
+from ..modeling.sam import TimmEncoder
+from ..modeling.sam.timm_encoder import vit_options
 from .checks import check_classes
 from .run_folder import last_checkpoint
 
@@ -44,7 +46,8 @@ def check_initial_weights(cfg: CfgNode, *, resume: bool = False) -> None:
 def load_initial_weights(model: nn.Module, cfg: CfgNode, checkpoint: str = "") -> None:
     """Fill those parts of a newly built model that start from files.
 
-    Stage 1 starts from ConvNeXt's ImageNet weights, stage 2 from stage 1's and from SAM's.
+    Stage 1 starts from ConvNeXt's ImageNet weights, stage 2 from stage 1's, from SAM's, and from
+    those of a ViT of timm in SAM's place.
 
     Args:
         model: what `build_model` made of `cfg`.
@@ -108,6 +111,12 @@ def _check_initial_stage2(cfg: CfgNode) -> None:
                 f"MODEL.SAM.WEIGHTS is {cfg.MODEL.SAM.WEIGHTS}, but MODEL.BACKBONE.NAME is "
                 "SharedEncoder, which has stage 1's weights: leave it empty, or take SAMEncoder"
             )
+    elif cfg.MODEL.BACKBONE.NAME == "TimmEncoder":
+        if cfg.MODEL.SAM.FREEZE and not cfg.MODEL.TIMM.PRETRAINED:
+            raise UserError(
+                "MODEL.TIMM.PRETRAINED is False and MODEL.SAM.FREEZE is True: set PRETRAINED True, "
+                "or MODEL.SAM.FREEZE False to train the encoder from scratch"
+            )
     elif cfg.MODEL.SAM.FREEZE and not cfg.MODEL.SAM.WEIGHTS:
         raise UserError(
             "MODEL.SAM.WEIGHTS is empty and MODEL.SAM.FREEZE is True: name SAM's weights, or set "
@@ -131,9 +140,23 @@ def _load_initial_stage2(model: CFRSAM, cfg: CfgNode, keys: set[str]) -> None:
     if path := files.get("MODEL.CFRSAM.PROMPT_LEARNER_WEIGHTS"):
         load_weights(model.proposal_generator, path, prefix="proposal_generator.")
     if path := files.get("MODEL.SAM.WEIGHTS"):
-        assert isinstance(model.backbone, SAMEncoder)
         load_sam_weights(model.backbone, model.mask_head, path)
-    model.parts_from_files = tuple(prefix for prefix, key in SOURCES.items() if key in files)
+    key = "MODEL.TIMM.PRETRAINED_FILE"
+    if isinstance(model.backbone, TimmEncoder) and cfg.MODEL.TIMM.PRETRAINED and key in keys:
+        _load_vit(model.backbone.network, cfg.MODEL.TIMM)
+        files[key] = cfg.MODEL.TIMM.PRETRAINED_FILE
+    names = [*model.state_dict()]
+    model.parts_from_files = tuple(
+        prefix
+        for prefix, key in SOURCES.items()
+        if key in files and any(name.startswith(prefix) for name in names)
+    )
+
+
+def _load_vit(network: nn.Module, node: CfgNode) -> None:
+    options = vit_options(node.OPTIONS)
+    weights = pretrained_weights(node.NAME, node.PRETRAINED_FILE, "MODEL.TIMM", **options)
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
 
 
 def _trained_weights(cfg: CfgNode) -> str:

@@ -44,7 +44,7 @@ def split_prompts(prompts: Tensor) -> tuple[Tensor | None, Tensor | None]:
     prompt."""
     if prompts.dim() == 3:
         return prompts, None
-    count = _POINT_COLUMNS[prompts.shape[1]]
+    count = _POINT_COLUMNS[int(prompts.shape[1])]  # which a trace has as a tensor
     points = prompts[:, None, :count] if count else None
     return points, prompts[:, count:] if prompts.shape[1] > count else None
 

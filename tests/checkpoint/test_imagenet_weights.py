@@ -86,7 +86,7 @@ def test_a_file_that_does_not_fill_the_backbone_is_refused(
     backbone = build_convnext(SMALLEST)
     before = {name: each.clone() for name, each in backbone.state_dict().items()}
     for name, remedy in {
-        "short.safetensors": r"does not hold the ImageNet weights of 'convnext_atto': let MODEL",
+        "short.safetensors": r"does not hold the weights of 'convnext_atto': let MODEL",
         "page.safetensors": r"page.safetensors cannot be loaded: it is a web page, not weights",
         "none.safetensors": r"PRETRAINED_FILE is '\S+none.safetensors', which does not exist: cor",
     }.items():

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from .houlsby import HoulsbyAdapter
 from .lora import LoRA
 from .mala import MALA
 from .static_mala import StaticMALA
+
+Adapter = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,30 @@ ADAPTERS: dict[str, AdapterKind] = {
     "LoRA": AdapterKind(LoRA, {"qkv": "attn.qkv"}, beside=True),
     "none": AdapterKind(MALA, {}),
 }
+
+
+def attach_adapters(kind: AdapterKind, block: nn.Module, adapters: Mapping[str, Adapter]) -> None:
+    """Hang adapters on the forward pass of the submodules of a block that they adapt.
+
+    Of MALA, two per block: one on the attention, before the residual is added, and one on the block
+    itself (paper 3.4).
+
+    Args:
+        kind: says where they hang.
+        block: of a ViT.
+        adapters: by the names of their places.
+    """
+    hook = _add_to_output if kind.beside else _adapt_output
+    for name, place in kind.places.items():
+        # A partial, not a closure: a deep copy of the block then hooks its own adapters.
+        block.get_submodule(place).register_forward_hook(partial(hook, adapters[name]))
+
+
+def _adapt_output(adapter: Adapter, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    """Forward hook: the adapted output takes the place of the module's own."""
+    return adapter(output)
+
+
+def _add_to_output(adapter: Adapter, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    """Forward hook: what the adapter makes of the module's input is added to the output."""
+    return output + adapter(*args)

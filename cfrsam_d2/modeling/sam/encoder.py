@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ...config import choose
 from ...errors import UserError
-from .adapters import ADAPTERS, AdapterKind
+from .adapters import ADAPTERS, AdapterKind, attach_adapters
 
 PATCH_SIZE = 16  # px
 SMALLEST_MAP = 4  # cells
@@ -174,6 +174,18 @@ class Block(nn.Module):
         return attended.unflatten(0, grid).transpose(2, 3).reshape(x.shape)
 
 
+def level_depths(depth: int) -> tuple[int, ...]:
+    """After which of a ViT's blocks, counted from 1, its levels are taken."""
+    step = depth // NUM_LEVELS
+    return step, depth // 2, 3 * step, depth
+
+
+def padded_to_smallest_map(x: Tensor) -> Tensor:
+    """Images (B, 3, H, W) with the cells that adapters need, which pad by reflection."""
+    missing = [max(SMALLEST_MAP - side // PATCH_SIZE, 0) * PATCH_SIZE for side in x.shape[-2:]]
+    return F.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
+
+
 @BACKBONE_REGISTRY.register()
 class SAMEncoder(Backbone):
     """SAM's ViT with adapters in its blocks, giving four levels through SAM's one neck."""
@@ -230,24 +242,12 @@ class SAMEncoder(Backbone):
             nn.ModuleDict({name: adapter.build(embed_dim, adapter_rank) for name in adapter.places})
             for _ in range(depth)
         )
-        self._attach_adapters(adapter)
-        step = depth // NUM_LEVELS
-        self._level_depths = (step, depth // 2, 3 * step, depth)  # blocks, counted from 1
+        for block, adapters in zip(self.vit.blocks, self.adapters, strict=True):
+            attach_adapters(adapter, block, adapters)
+        self._level_depths = level_depths(depth)
         self._out_features = [f"level{i}" for i in range(NUM_LEVELS)]
         self._out_feature_strides = dict.fromkeys(self._out_features, PATCH_SIZE)
         self._out_feature_channels = dict.fromkeys(self._out_features, NECK_CHANNELS)
-
-    def _attach_adapters(self, kind: AdapterKind) -> None:
-        """Hang each adapter on the forward pass of the submodule whose output it adapts.
-
-        Of MALA, two per block: one on the attention, inside its windows, before the residual is
-        added, and one on the block itself, on the whole map (paper 3.4).
-        """
-        hook = _add_to_output if kind.beside else _adapt_output
-        for block, adapters in zip(self.vit.blocks, self.adapters, strict=True):
-            for name, place in kind.places.items():
-                # A partial, not a closure: a deep copy of the encoder then hooks its own adapters.
-                block.get_submodule(place).register_forward_hook(partial(hook, adapters[name]))
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
@@ -277,10 +277,7 @@ class SAMEncoder(Backbone):
             `level0` (shallowest) to `level3`, each (B, 256, H/16, W/16).
         """
         height, width = (side // PATCH_SIZE for side in x.shape[-2:])
-        # Adapters pad by reflection, and need some cells.
-        missing = [max(SMALLEST_MAP - cells, 0) * PATCH_SIZE for cells in (height, width)]
-        x = F.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
-        x = self.vit.patch_embed(x)  # (B, h, w, D)
+        x = self.vit.patch_embed(padded_to_smallest_map(x))  # (B, h, w, D)
         # SAM's absolute positions, resized to the map.
         table = self.vit.pos_embed.permute(0, 3, 1, 2)
         table = F.interpolate(table, x.shape[1:3], mode="bicubic", align_corners=False)
@@ -293,13 +290,3 @@ class SAMEncoder(Backbone):
         maps = (self.vit.neck(level.permute(0, 3, 1, 2).contiguous()) for level in levels)
         maps = (level[:, :, :height, :width] for level in maps)
         return dict(zip(self._out_features, maps, strict=True))
-
-
-def _adapt_output(adapter: nn.Module, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-    """Forward hook: the adapted output takes the place of the module's own."""
-    return adapter(output)
-
-
-def _add_to_output(adapter: nn.Module, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
-    """Forward hook: what the adapter makes of the module's input is added to the output."""
-    return output + adapter(*args)
