@@ -16,7 +16,6 @@ _WANTED = {
     list: "a list",
 }
 
-
 # What stands in lists that are empty by default: of a key, or else of its section.
 _OF_EMPTY = {
     "DATASETS": str,
