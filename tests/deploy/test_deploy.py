@@ -15,6 +15,7 @@ from tiny_demo import TINY
 
 from cfrsam_d2.apps import export_model as app
 from cfrsam_d2.data.image import read_rgb
+from cfrsam_d2.deploy import exporting, running
 from cfrsam_d2.deploy.exporting import (
     RECORD,
     SUFFIXES,
@@ -115,24 +116,31 @@ def test_everything_in_onnx_runtime(tmp_path: Path, image: Path) -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_the_class_head_votes_the_same(tmp_path: Path) -> None:
-    """For any number of prompts and any size."""
-    keys = [*TINY, "MODEL.MASK_HEAD.CLASS_HEAD", "True", "MODEL.CFRSAM.NEGATIVE_PROMPTS", "0"]
+def test_the_class_head_votes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For any number of prompts and any size; it alone is exported."""
+    keys = [*TINY, "MODEL.MASK_HEAD.CLASS_HEAD", "True"]
     cfg = load_config(get_config_file("train_demo/cfrsam.yaml"), keys)
-    model = build_model(cfg).eval()
-    maps = model.encode(torch.randn(3, 3, 112, 80))
-    prompts = 80 * torch.rand(4, 2), torch.tensor([0, 2, 2, 1])
-    expected = model.mask_head.predict(maps, *prompts).class_log_probs
+    model, export = (build_model(cfg).eval() for _ in range(2))
+    (class_head,) = (each for each in networks_of(model) if each.name == "class_head")
+    monkeypatch.setattr(exporting, "networks_of", lambda model: [class_head])
+    monkeypatch.setattr(
+        running,
+        "_network",
+        lambda folder, name, device, load=running._network: (
+            load(folder, name, device) if name == "class_head" else None
+        ),
+    )
+    inputs = torch.randn(4, 28, 20), torch.randn(4, 32, 28, 20), torch.randn(4, 256, 7, 5)
+    expected = model.mask_head.class_head(*inputs)
     for form in SUFFIXES:
         folder = tmp_path / form
         folder.mkdir()
         export_networks(model, cfg, folder, form)
-        export = build_model(cfg).eval()
         use_networks(export, cfg, folder)
-        found = export.mask_head.predict(maps, *prompts).class_log_probs
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-        with pytest.raises(UserError, match="CLASS_HEAD True, and the run has False"):
-            use_networks(model, shipped(), folder)
+        torch.testing.assert_close(export.mask_head.class_head(*inputs), expected)
+    cfg.MODEL.MASK_HEAD.CLASS_HEAD = False
+    with pytest.raises(UserError, match="CLASS_HEAD True, and the run has False"):
+        use_networks(export, cfg, tmp_path / "onnx")
 
 
 @pytest.mark.slow
