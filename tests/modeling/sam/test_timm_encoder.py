@@ -242,8 +242,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     short = {name: each for name, each in vit.items() if name != "blocks.3.ls1.gamma"}
     save_file({**short, "blocks.8.ls1.gamma": torch.ones(64)}, folder / "other.safetensors")
     (folder / "page.pth").write_text("<!DOCTYPE html>")
-    learner = build_model(config()).proposal_generator.state_dict(prefix="proposal_generator.")
+    model = build_model(config())
+    learner = model.proposal_generator.state_dict(prefix="proposal_generator.")
     torch.save({"model": learner}, folder / "learner.pth")
+    sam = {"image_encoder.pos_embed": torch.zeros(1, 64, 64, 768)}  # and more, which nobody reads
+    for part in ("prompt_encoder", "mask_decoder"):
+        sam |= getattr(model.mask_head, part).state_dict(prefix=f"{part}.")
+    torch.save(sam, folder / "sam.pth")
     return folder
 
 
@@ -263,8 +268,17 @@ def test_stage_2_starts_from_a_file(files: Path, tmp_path: Path) -> None:
         load_initial_weights(model, cfg)
         for key, each in model.backbone.network.state_dict().items():
             assert torch.equal(each, expected[key]), key
+    assert frozen_parts(model).keys() == {"proposal_generator.", "backbone.network."}
+
+    cfg.MODEL.SAM.WEIGHTS = str(files / "sam.pth")  # of its decoder alone
+    model = build_model(cfg)
+    load_initial_weights(model, cfg)
+    for key, each in torch.load(cfg.MODEL.SAM.WEIGHTS, weights_only=True).items():
+        if key.startswith("mask_decoder."):
+            assert torch.equal(each, model.mask_head.state_dict()[key]), key
     left_out = frozen_parts(model)
-    assert left_out.keys() == {"proposal_generator.", "backbone.network."}
+    of_files = {"proposal_generator.", "backbone.network.", "mask_head.prompt_encoder."}
+    assert left_out.keys() == of_files
     assert not any("PRETRAINED" in key for key in kept_keys(cfg) if "TIMM" in key)
 
     rest = {
