@@ -78,6 +78,7 @@ def training_step_of(name: str, count: int) -> tuple[CFRSAM, Callable[[], object
     """A model, and a step of its training but for the optimiser."""
     model, points = random_model(config(name)).train(), spread_points(count)
     gt = Instances((IMAGE_SIZE, IMAGE_SIZE), gt_points=points, gt_masks=BitMasks(discs(points)))
+    gt.gt_classes = torch.zeros(count, dtype=torch.int64)
     image = {"image": random_image(), "instances": gt}
 
     def step() -> None:

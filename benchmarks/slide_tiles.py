@@ -40,7 +40,7 @@ from cfrsam_d2.modeling.meta_arch.cfrsam import EncodedWindows
 from cfrsam_d2.modeling.postprocessing import suppress_within_radius
 from cfrsam_d2.predictor import NucleusPredictor
 from cfrsam_d2.slides.lattice import Lattice
-from cfrsam_d2.slides.points import points_of_tile
+from cfrsam_d2.slides.points import points_of_tile, proposals_of
 from cfrsam_d2.structures.masks import BoxMasks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,12 +78,11 @@ def find_points(model: CFRSAM, pixels: np.ndarray, tile: int, halo: int) -> Inst
     regions = [pixels[y0:y1, x0:x1] for x0, y0, x1, y1 in boxes]
     found = (points_of_tile(model, *each) for each in zip(tiles, regions, strict=True))
     table = pa.concat_tables(found)
-    columns = {name: torch.from_numpy(table[name].to_numpy().copy()) for name in table.column_names}
-    points = torch.stack([columns["x"], columns["y"]], dim=1).float()
+    proposals = proposals_of(table, (height, width))
+    proposals.proposal_points = proposals.proposal_points.float()
+    scores = torch.from_numpy(table["score"].to_numpy().copy())
     radius = model.proposal_generator.suppression_radius
-    kept = suppress_within_radius(points, columns["score"], radius)
-    classes = columns["class_id"].long()
-    return Instances((height, width), proposal_points=points[kept], proposal_classes=classes[kept])
+    return proposals[suppress_within_radius(proposals.proposal_points, scores, radius)]
 
 
 def compare(

@@ -52,6 +52,7 @@ def training_batch(nuclei: int) -> list[dict[str, Any]]:
         mask[40 : 40 + 16, 20 * i : 20 * i + 16] = True
     points = torch.tensor([[20 * i + 7.5, 47.5] for i in range(nuclei)])
     instances = Instances((SIZE, SIZE), gt_points=points, gt_masks=BitMasks(masks))
+    instances.gt_classes = torch.zeros(nuclei, dtype=torch.int64)
     image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8)
     return [{"image": image, "instances": instances}] * IMAGES
 

@@ -28,6 +28,7 @@ def candidates(masks: list[BoxMask], scores: list[float], first: int) -> pa.Tabl
     columns = {
         "point": range(first, first + len(masks)),
         "score": scores,
+        "class_id": [0] * len(masks),
         **dict(zip(BOX_COLUMNS, sides, strict=True)),
         "area": [mask.area for mask in masks],
         "hematoxylin_mean": [0.0] * len(masks),
