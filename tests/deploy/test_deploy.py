@@ -144,9 +144,19 @@ def test_the_class_head_votes_the_same(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_sams_encoder_at_any_size(tmp_path: Path) -> None:
-    keys = [*TINY, "MODEL.SAM.GLOBAL_ATTN_INDEXES", "[1, 3]", "MODEL.SAM.DEPTH", "4"]
-    cfg = load_config(get_config_file("train_demo/cfrsam.yaml"), keys)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["MODEL.SAM.GLOBAL_ATTN_INDEXES", "[1, 3]", "MODEL.SAM.DEPTH", "4"],
+        [
+            *("MODEL.BACKBONE.NAME", "TimmEncoder", "MODEL.TIMM.NAME", "test_vit2"),
+            *("MODEL.TIMM.OPTIONS", "depth=4"),
+        ],
+    ],
+    ids=["SAM", "timm"],
+)
+def test_an_encoder_at_any_size(tmp_path: Path, keys: list[str]) -> None:
+    cfg = load_config(get_config_file("train_demo/cfrsam.yaml"), [*TINY, *keys])
     model = build_model(cfg).eval()
     sizes = ((2, 256, 480), (1, 80, 304), (1, 64, 64), (3, 224, 224), (1, 256, 256))
     images = [torch.randn(count, 3, height, width) for count, height, width in sizes]
