@@ -3,7 +3,7 @@
 The first two can be shared by several workers: each makes the parts of every n-th chunk.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -85,7 +85,7 @@ class SlideJob:
             for chunk in missing
         }
         pixels = regions.read(_all(tiles), lambda tile: tile.region, ahead=BATCHES_AHEAD)
-        found = (_giving_back(points.points_of_tile, self.model, *each) for each in pixels)
+        found = _giving_back((points.points_of_tile(self.model, *each) for each in pixels), every=1)
         progress = self.progress.of_pass("points", chunks, missing)
         with progress as done, parts.write_behind(done) as write:
             for chunk, tables in _by_chunk(tiles, found):
@@ -124,7 +124,7 @@ class SlideJob:
         )
         progress = self.progress.of_pass("masks", chunks, list(left))
         with progress as done, parts.write_behind(done) as write:
-            for chunk, tables in _by_chunk(left, _giving_back_between(masks)):
+            for chunk, tables in _by_chunk(left, _giving_back(masks, WINDOWS_BETWEEN)):
                 unreadable.check(self.most_bad * self.tissue.mm2)
                 table = pa.concat_tables(tables)
                 write(chunk, table.take(candidates.best_of_each_point(table)))
@@ -167,17 +167,10 @@ class SlideJob:
         return unreadable
 
 
-def _giving_back(work: Callable[..., Item], *args: Any) -> Item:
-    """What some work gives, for which it needed much memory."""
-    result = work(*args)
-    give_back_memory()
-    return result
-
-
-def _giving_back_between(windows: Iterable[Item]) -> Iterator[Item]:
-    """What comes of windows, each of which needs much memory."""
-    for number, each in enumerate(windows):
-        if number % WINDOWS_BETWEEN == 0:
+def _giving_back(results: Iterable[Item], every: int) -> Iterator[Item]:
+    """Results, each of which needs much memory to be made; it goes back after so many."""
+    for number, each in enumerate(results):
+        if number % every == 0:
             give_back_memory()
         yield each
 

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from ...config import choose
+from ...errors import UserError
 from .houlsby import HoulsbyAdapter
 from .lora import LoRA
 from .mala import MALA
@@ -39,6 +43,35 @@ ADAPTERS: dict[str, AdapterKind] = {
     "LoRA": AdapterKind(LoRA, {"qkv": "attn.qkv"}, beside=True),
     "none": AdapterKind(MALA, {}),
 }
+
+
+def adapter_options(cfg: CfgNode) -> dict[str, Any]:
+    """What an encoder's constructor takes from the keys of adapters."""
+    node = cfg.MODEL.SAM
+    return {
+        "adapter_rank": node.ADAPTER_RANK,
+        "frozen": node.FREEZE,
+        "adapter": choose(ADAPTERS, node.ADAPTER, "MODEL.SAM.ADAPTER"),
+    }
+
+
+def build_adapters(kind: AdapterKind, depth: int, width: int, rank: int) -> nn.ModuleList:
+    """The adapters of each block of a ViT, by the names of their places.
+
+    Args:
+        kind: of all.
+        depth: number of blocks.
+        width: channels of a block.
+        rank: channels of the adapters' bottleneck, at least 1.
+
+    Raises:
+        UserError: the rank is below 1.
+    """
+    if rank < 1:
+        raise UserError(f"adapter_rank is {rank}: give 1 or more")
+    return nn.ModuleList(
+        nn.ModuleDict({name: kind.build(width, rank) for name in kind.places}) for _ in range(depth)
+    )
 
 
 def attach_adapters(kind: AdapterKind, block: nn.Module, adapters: Mapping[str, Adapter]) -> None:

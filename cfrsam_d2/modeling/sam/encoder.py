@@ -23,9 +23,7 @@ from detectron2.modeling.backbone import Backbone
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 
-from ...config import choose
-from ...errors import UserError
-from .adapters import ADAPTERS, AdapterKind, attach_adapters
+from .adapters import ADAPTERS, AdapterKind, adapter_options, attach_adapters, build_adapters
 
 PATCH_SIZE = 16  # px
 SMALLEST_MAP = 4  # cells
@@ -186,8 +184,22 @@ def padded_to_smallest_map(x: Tensor) -> Tensor:
     return F.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
 
 
+class LevelBackbone(Backbone):
+    """Gives four levels on the grid of SAM's cells, `level0` (shallowest) to `level3`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._out_features = [f"level{i}" for i in range(NUM_LEVELS)]
+        self._out_feature_strides = dict.fromkeys(self._out_features, PATCH_SIZE)
+        self._out_feature_channels = dict.fromkeys(self._out_features, NECK_CHANNELS)
+
+    @property
+    def size_divisibility(self) -> int:
+        return PATCH_SIZE
+
+
 @BACKBONE_REGISTRY.register()
-class SAMEncoder(Backbone):
+class SAMEncoder(LevelBackbone):
     """SAM's ViT with adapters in its blocks, giving four levels through SAM's one neck."""
 
     vit: Any  # segment_anything's ImageEncoderViT, with other blocks
@@ -221,8 +233,6 @@ class SAMEncoder(Backbone):
             UserError: the rank is below 1.
         """
         super().__init__()
-        if adapter_rank < 1:
-            raise UserError(f"adapter_rank is {adapter_rank}: give 1 or more")
         norm_layer: Any = partial(nn.LayerNorm, eps=1e-6)
         self.vit = ImageEncoderViT(
             img_size=PRETRAINED_IMAGE_SIZE,
@@ -238,16 +248,10 @@ class SAMEncoder(Backbone):
         )
         self.vit.blocks = nn.ModuleList(Block(each, adapter.reach) for each in self.vit.blocks)
         self.vit.requires_grad_(not frozen)
-        self.adapters = nn.ModuleList(
-            nn.ModuleDict({name: adapter.build(embed_dim, adapter_rank) for name in adapter.places})
-            for _ in range(depth)
-        )
+        self.adapters = build_adapters(adapter, depth, embed_dim, adapter_rank)
         for block, adapters in zip(self.vit.blocks, self.adapters, strict=True):
             attach_adapters(adapter, block, adapters)
         self._level_depths = level_depths(depth)
-        self._out_features = [f"level{i}" for i in range(NUM_LEVELS)]
-        self._out_feature_strides = dict.fromkeys(self._out_features, PATCH_SIZE)
-        self._out_feature_channels = dict.fromkeys(self._out_features, NECK_CHANNELS)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
@@ -258,14 +262,8 @@ class SAMEncoder(Backbone):
             "num_heads": node.NUM_HEADS,
             "global_attn_indexes": node.GLOBAL_ATTN_INDEXES,
             "attention_window": node.ATTENTION_WINDOW,
-            "adapter_rank": node.ADAPTER_RANK,
-            "frozen": node.FREEZE,
-            "adapter": choose(ADAPTERS, node.ADAPTER, "MODEL.SAM.ADAPTER"),
+            **adapter_options(cfg),
         }
-
-    @property
-    def size_divisibility(self) -> int:
-        return PATCH_SIZE
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Encode normalised RGB images.

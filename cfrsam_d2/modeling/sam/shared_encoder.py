@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
-from detectron2.modeling.backbone import Backbone
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
-from .encoder import NECK_CHANNELS, PATCH_SIZE
+from .encoder import NECK_CHANNELS, PATCH_SIZE, LevelBackbone
 from .mala import MALA
 
 STRIDES = (4, 4, 8, 16)  # of the auxiliary mask's level, and of the three that describe a point
@@ -42,7 +41,7 @@ class CellNeck(nn.Module):
 
 
 @BACKBONE_REGISTRY.register()
-class SharedEncoder(Backbone):
+class SharedEncoder(LevelBackbone):
     """The levels of stage 1's frozen pyramids, each through a neck and a MALA adapter.
 
     It reads stage 1's maps in place of images (`CFRSAM.encode`), so no weight is there twice.
@@ -58,9 +57,6 @@ class SharedEncoder(Backbone):
         super().__init__()
         self.necks = nn.ModuleList(CellNeck(channels, stride) for stride in STRIDES)
         self.adapters = nn.ModuleList(MALA(NECK_CHANNELS, adapter_rank) for _ in STRIDES)
-        self._out_features = [f"level{i}" for i in range(len(STRIDES))]
-        self._out_feature_strides = dict.fromkeys(self._out_features, PATCH_SIZE)
-        self._out_feature_channels = dict.fromkeys(self._out_features, NECK_CHANNELS)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
-from detectron2.modeling.backbone import Backbone
 from timm.data.config import resolve_model_data_config
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU, SwiGLUPacked
 from timm.layers.patch_embed import PatchEmbed
@@ -27,9 +26,16 @@ from torch import Tensor, nn
 
 from ...config import choose
 from ...errors import UserError
-from .adapters import ADAPTERS, Adapter, AdapterKind, attach_adapters
+from .adapters import (
+    ADAPTERS,
+    Adapter,
+    AdapterKind,
+    adapter_options,
+    attach_adapters,
+    build_adapters,
+)
 from .detail_branch import DetailBranch
-from .encoder import NECK_CHANNELS, NUM_LEVELS, PATCH_SIZE, level_depths, padded_to_smallest_map
+from .encoder import NUM_LEVELS, PATCH_SIZE, LevelBackbone, level_depths, padded_to_smallest_map
 from .shared_encoder import CellNeck
 
 MLPS = {"Mlp": Mlp, "GluMlp": GluMlp, "SwiGLU": SwiGLU, "SwiGLUPacked": SwiGLUPacked}
@@ -38,7 +44,7 @@ _MAP_SIZE: ContextVar[tuple[int, int]] = ContextVar("map size")
 
 
 @BACKBONE_REGISTRY.register()
-class TimmEncoder(Backbone):
+class TimmEncoder(LevelBackbone):
     """A ViT of timm with adapters in its blocks, giving four levels through necks of their own."""
 
     network: Any  # timm's VisionTransformer
@@ -63,27 +69,23 @@ class TimmEncoder(Backbone):
             adapter_rank: channels of the adapters' bottleneck, at least 1.
             frozen: whether the network's own weights stay as they are.
             adapter: what adapts the blocks.
+
+        Raises:
+            UserError: the rank is below 1.
         """
         super().__init__()
         self.network = network.requires_grad_(not frozen)
         self.network.prune_intermediate_layers(prune_norm=True)
         self.register_buffer("scale", torch.tensor(scale).view(3, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1), persistent=False)
-        self.adapters = nn.ModuleList(
-            nn.ModuleDict(
-                {name: adapter.build(network.embed_dim, adapter_rank) for name in adapter.places}
-            )
-            for _ in self.network.blocks
-        )
+        depth, width = len(network.blocks), network.embed_dim
+        self.adapters = build_adapters(adapter, depth, width, adapter_rank)
         for block, modules in zip(self.network.blocks, self.adapters, strict=True):
             attach_adapters(adapter, block, self._for_tokens(modules, adapter.reach))
         self.necks = nn.ModuleList(
             CellNeck(network.embed_dim, PATCH_SIZE) for _ in range(NUM_LEVELS)
         )
         self.detail = DetailBranch()
-        self._out_features = [f"level{i}" for i in range(NUM_LEVELS)]
-        self._out_feature_strides = dict.fromkeys(self._out_features, PATCH_SIZE)
-        self._out_feature_channels = dict.fromkeys(self._out_features, NECK_CHANNELS)
 
     def _for_tokens(self, adapters: Any, reach: int) -> dict[str, Adapter]:
         """Adapters of a block as functions of tokens; those that see no neighbours are already."""
@@ -104,14 +106,8 @@ class TimmEncoder(Backbone):
             "network": network,
             "scale": [given_std / 255 / std for _, given_std, _, std in statistics],
             "shift": [(given_mean / 255 - mean) / std for given_mean, _, mean, std in statistics],
-            "adapter_rank": cfg.MODEL.SAM.ADAPTER_RANK,
-            "frozen": cfg.MODEL.SAM.FREEZE,
-            "adapter": choose(ADAPTERS, cfg.MODEL.SAM.ADAPTER, "MODEL.SAM.ADAPTER"),
+            **adapter_options(cfg),
         }
-
-    @property
-    def size_divisibility(self) -> int:
-        return PATCH_SIZE
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Encode normalised RGB images.

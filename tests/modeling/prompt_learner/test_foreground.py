@@ -1,6 +1,7 @@
 """Which anchors see a nucleus: by one class, as published, or by all of them together."""
 
 import torch
+from detectron2.structures import Instances
 
 from cfrsam_d2.modeling.prompt_learner.points import foreground_points
 
@@ -8,10 +9,10 @@ from cfrsam_d2.modeling.prompt_learner.points import foreground_points
 PROBABILITIES = torch.tensor([[0.7, 0.1, 0.2], [0.25, 0.35, 0.4], [0.2, 0.1, 0.7]])
 
 
-def found(foreground_thresh: float) -> list[tuple[int, int, float]]:
-    """Anchor, class and score of each point, of three anchors."""
+def foreground(foreground_thresh: float, *, class_probs: bool = False) -> Instances:
+    """The points of three anchors."""
     points = torch.tensor([[5.0, 5.0], [15.0, 5.0], [25.0, 5.0]])
-    instances = foreground_points(
+    return foreground_points(
         points,
         PROBABILITIES.log(),
         torch.zeros(32, 32),
@@ -19,7 +20,13 @@ def found(foreground_thresh: float) -> list[tuple[int, int, float]]:
         (20, 30),
         keep_on_mask_only=False,
         foreground_thresh=foreground_thresh,
+        class_probs=class_probs,
     )
+
+
+def found(foreground_thresh: float) -> list[tuple[int, int, float]]:
+    """Anchor, class and score of each point."""
+    instances = foreground(foreground_thresh)
     return [
         (int(anchor), int(instances.proposal_classes[i]), round(float(score), 4))
         for i, (anchor, score) in enumerate(
@@ -38,16 +45,6 @@ def test_with_a_threshold_the_classes_add_up() -> None:
 
 
 def test_probabilities_of_classes_leave_background_out() -> None:
-    points = torch.full((3, 2), 5.0)
-    instances = foreground_points(
-        points,
-        PROBABILITIES.log(),
-        torch.zeros(32, 32),
-        points,
-        (20, 30),
-        keep_on_mask_only=False,
-        foreground_thresh=0.45,
-        class_probs=True,
-    )
+    instances = foreground(0.45, class_probs=True)
     expected = torch.tensor([[7 / 8, 1 / 8], [5 / 12, 7 / 12]])
     torch.testing.assert_close(instances.proposal_class_probs, expected)
