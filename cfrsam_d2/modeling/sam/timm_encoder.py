@@ -78,7 +78,7 @@ class TimmEncoder(LevelBackbone):
         self.network.prune_intermediate_layers(prune_norm=True)
         self.register_buffer("scale", torch.tensor(scale).view(3, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1), persistent=False)
-        depth, width = len(network.blocks), network.embed_dim
+        depth, width = len(self.network.blocks), self.network.embed_dim
         self.adapters = build_adapters(adapter, depth, width, adapter_rank)
         for block, modules in zip(self.network.blocks, self.adapters, strict=True):
             attach_adapters(adapter, block, self._for_tokens(modules, adapter.reach))
