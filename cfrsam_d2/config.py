@@ -195,13 +195,15 @@ def _add_inference_keys(cfg: CN) -> None:
     cfg.MODEL.CFRSAM.MIN_BORDER_AREA = 0
     # Larger images are cut into windows for stage 2.
     node = cfg.MODEL.SLIDING_WINDOW = CN()
-    node.SIZE = 256  # px
+    node.SIZE = 256  # px that the encoder sees at once
     node.OVERLAP = 64  # px
     node.EDGE_TOLERANCE = 7  # px: masks this near to an inner window edge are dropped
-    node.BATCH = 8  # windows encoded at once; bounds memory
+    node.BATCH = 8  # windows of 256×256 px encoded at once, fewer of larger ones; bounds memory
+    # px: in larger windows each prompt is decoded in a part of this size of the window's maps.
+    node.FRAME = 256
     # Whole slides, px at the model's resolution, multiples of 32: the side of what stage 1 looks at
     # at once, and the context around it; and the threads that read ahead.
-    cfg.SLIDE = CN({"TILE": 1024, "HALO": 256, "READERS": 2})
+    cfg.SLIDE = CN({"TILE": 1280, "HALO": 128, "READERS": 2})
     # Masks of stage 2 averaged over flips and rotations of each window: eight times the work.
     cfg.TEST.AUG.ENABLED = False
     # Points of stage 1 averaged over flips and rotations of each image: eight times its work.

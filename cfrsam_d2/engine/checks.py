@@ -138,6 +138,10 @@ _RULES: dict[str, Rule] = {
     "MODEL.CFRSAM.MIN_BORDER_AREA": _at_least(0, "give px, or 0 to drop none"),
     "MODEL.SLIDING_WINDOW.EDGE_TOLERANCE": _at_least(0),
     "MODEL.SLIDING_WINDOW.BATCH": _at_least(1),
+    "MODEL.SLIDING_WINDOW.FRAME": (
+        lambda side: side > 0 and side % 32 == 0,
+        "give px, a positive multiple of 32",
+    ),
     "DATALOADER.NUM_WORKERS": _at_least(0),
     "TEST.CLASS_F1_RADIUS": (
         lambda radius: 0 < radius < math.inf,

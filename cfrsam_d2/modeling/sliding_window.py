@@ -1,11 +1,15 @@
 """A sliding window over images of any size, the prompts in it, and the masks that it cuts off.
 
+The encoder sees windows; prompts are decoded in frames, squares of a window's maps. By default a
+window is one frame.
+
 P prompts of n corners are (P, 2·n), see `structures.prompts`. R masks, H×W px of an image; their
 boxes are x0, y0, x1, y1, ends excluded.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import torch
@@ -13,6 +17,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..structures.prompts import centers
+
+CELL = 16  # px of the image, of the maps that frames are cut from
 
 
 class Window(NamedTuple):
@@ -25,6 +31,18 @@ class Window(NamedTuple):
     y1: int
 
 
+class Frame(NamedTuple):
+    """A part of a window in which prompts are decoded.
+
+    Attributes:
+        area: of the image.
+        core: whose prompts it decodes: each prompt lies in the core of one frame of its window.
+    """
+
+    area: Window
+    core: Window
+
+
 @dataclass(frozen=True)
 class SlidingWindow:
     """How images are cut for stage 2.
@@ -34,18 +52,22 @@ class SlidingWindow:
         overlap: px that neighbouring windows share at least.
         edge_tolerance: px from a window edge inside the image within which masks are dropped: a
             neighbouring window has them whole.
-        batch: most windows that are encoded at once.
+        batch: most windows of 256×256 px that are encoded at once, of larger ones fewer.
+        frame: px; in a larger window prompts are decoded in frames of this size.
 
     Raises:
-        UserError: windows would not move on.
+        UserError: windows would not move on, or frames do not begin where cells do.
     """
 
     size: int = 256
     overlap: int = 64
     edge_tolerance: int = 7
     batch: int = 8
+    frame: int = 256
 
     def __post_init__(self) -> None:
+        if self.frame <= 0 or self.frame % (2 * CELL):
+            raise UserError(f"FRAME is {self.frame}: give a positive multiple of {2 * CELL} px")
         if not 0 <= self.overlap < self.size:
             raise UserError(
                 f"overlap is {self.overlap} with windows of {self.size} px: give px from 0 to "
@@ -56,6 +78,11 @@ class SlidingWindow:
     def stride(self) -> int:
         """Px from a window to the next."""
         return self.size - self.overlap
+
+    @property
+    def at_once(self) -> int:
+        """Most windows that are encoded at once: no more px than `batch` of 256×256 px have."""
+        return max(self.batch * 256**2 // max(self.size, 256) ** 2, 1)
 
     def starts(self, length: int) -> list[int]:
         """Where the windows of a row or column of `length` px start; the last is moved back."""
@@ -69,10 +96,38 @@ class SlidingWindow:
             for x in self.starts(width)
         ]
 
+    def frames(self, window: Window) -> list[Frame]:
+        """The frames of a window, row by row; each overlaps its neighbours by a half.
+
+        So a prompt is at least a quarter of a frame from an edge of its frame that is not the
+        window's.
+        """
+        image, x0, y0, x1, y1 = window
+        columns, rows = self._frame_spans(x1 - x0), self._frame_spans(y1 - y0)
+
+        def part(row: tuple[int, int], column: tuple[int, int]) -> Window:
+            return Window(image, x0 + column[0], y0 + row[0], x0 + column[1], y0 + row[1])
+
+        return [
+            Frame(part(row[0], column[0]), part(row[1], column[1]))
+            for row, column in product(rows, columns)
+        ]
+
+    def _frame_spans(self, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """The frames along a side of a window, and their cores: first px and end of each."""
+        step, padded = self.frame // 2, -(-length // CELL) * CELL
+        starts = [*range(0, padded - self.frame, step), max(padded - self.frame, 0)]
+        borders = [(a + b + self.frame) // 2 for a, b in pairwise(starts)]
+        cores = pairwise([0, *borders, length])
+        return [
+            ((start, min(start + self.frame, length)), core)
+            for start, core in zip(starts, cores, strict=True)
+        ]
+
     def batches(
         self, image_sizes: Sequence[tuple[int, int]], prompts: Sequence[Tensor] | None = None
     ) -> Iterator[list[Window]]:
-        """The windows of images, at most `batch` of one size together.
+        """The windows of images, those of one size together, as many as `batch` allows.
 
         Args:
             image_sizes: H, W of each image.
@@ -87,9 +142,10 @@ class SlidingWindow:
         by_size: dict[tuple[int, int], list[Window]] = {}
         for window in windows:
             by_size.setdefault((window.y1 - window.y0, window.x1 - window.x0), []).append(window)
+        at_once = self.at_once
         for of_size in by_size.values():
-            for first in range(0, len(of_size), self.batch):
-                yield of_size[first : first + self.batch]
+            for first in range(0, len(of_size), at_once):
+                yield of_size[first : first + at_once]
 
     def keeps(self, boxes: Tensor, window: Window, image_size: tuple[int, int]) -> Tensor:
         """Which masks are not cut off by their window.
@@ -129,6 +185,13 @@ def prompts_in_window(prompts: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     inside = ((points >= first) & (points <= last)).all(dim=1).nonzero().squeeze(1)
     cut = prompts[inside].unflatten(1, (-1, 2)).clamp(first, last) - first
     return inside, cut.flatten(1)
+
+
+def in_core(prompts: Tensor, frame: Frame) -> Tensor:
+    """Which prompts of an image, (P, 2·n), have their centers in a frame's core: bool, (P,)."""
+    _, x0, y0, x1, y1 = frame.core
+    points = centers(prompts)
+    return ((points >= points.new_tensor([x0, y0])) & (points < points.new_tensor([x1, y1]))).all(1)
 
 
 def with_negatives(points: Tensor, count: int) -> Tensor:

@@ -43,6 +43,19 @@ class View:
             xy = torch.stack([xy[..., 0], height - 1 - xy[..., 1]], dim=-1)
         return upright(xy.flatten(-2))
 
+    def of_box(
+        self, box: tuple[int, int, int, int], height: int, width: int
+    ) -> tuple[int, int, int, int]:
+        """Move a box x0, y0, x1, y1, ends excluded, with its image of height×width px."""
+        x0, y0, x1, y1 = box
+        if self.transposed:
+            x0, y0, x1, y1, width, height = y0, x0, y1, x1, height, width
+        if -1 in self.flipped:
+            x0, x1 = width - x1, width - x0
+        if -2 in self.flipped:
+            y0, y1 = height - y1, height - y0
+        return x0, y0, x1, y1
+
     def undo_points(self, points: Tensor, height: int, width: int) -> Tensor:
         """Move points (…, 2) back into the images, which are of height×width px."""
         x, y = points.unbind(-1)

@@ -32,7 +32,7 @@ class LabelOracle(nn.Module):
 
     Attributes:
         inputs: the shapes of the images that it was given.
-        prompts: the windows' numbers and the prompts that it was given, (1 + n,) each.
+        prompts: that it was given, (n,) each.
     """
 
     final_mask = "initial"
@@ -53,7 +53,7 @@ class LabelOracle(nn.Module):
         return ImageMaps((images.shape[2], images.shape[3]), images)
 
     def predict(self, maps: ImageMaps, prompts: Tensor, prompt_image: Tensor) -> MaskPredictions:
-        self.prompts += torch.cat([prompt_image[:, None], prompts], dim=1).tolist()
+        self.prompts += prompts.tolist()
         columns, rows = prompts.unflatten(1, (-1, 2)).mean(dim=1).round().long().unbind(dim=1)
         labels = maps.embeddings[prompt_image, 2]  # (R, h, w)
         numbers = labels[torch.arange(len(prompts)), rows, columns]

@@ -7,9 +7,11 @@ import torch
 
 from cfrsam_d2.errors import UserError
 from cfrsam_d2.modeling.sliding_window import (
+    Frame,
     SlidingWindow,
     Window,
     best_per_prompt,
+    in_core,
     prompts_in_window,
     with_negatives,
 )
@@ -45,6 +47,46 @@ def test_windows_cover_the_image_and_share_the_overlap():
             assert following.y0 > window.y0
         for window in windows:
             assert (window.x0, window.x1, window.y1 - window.y0) == (0, 90, 100)
+
+
+def test_a_window_is_one_frame_unless_it_is_larger():
+    for window in (Window(2, 0, 0, 256, 256), Window(0, 192, 5, 448, 105), Window(0, 0, 0, 3, 1)):
+        assert SlidingWindow(256, 64).frames(window) == [Frame(window, window)]
+        assert SlidingWindow(1024, 64).frames(window) == [Frame(window, window)]
+
+
+def test_each_prompt_lies_in_one_core_and_deep_in_its_frame():
+    """Windows at an image's edge need not be whole cells."""
+    sliding_window = SlidingWindow(1024, 64)
+    for width, height in [(1024, 1024), (1000, 300), (257, 256), (513, 40)]:
+        window = Window(0, 70, 30, 70 + width, 30 + height)
+        frames = sliding_window.frames(window)
+        owners = torch.zeros(height, width, dtype=torch.int64)
+        for area, core in frames:
+            owners[core.y0 - 30 : core.y1 - 30, core.x0 - 70 : core.x1 - 70] += 1
+            assert (area.x0 - window.x0) % 16 == 0 == (area.y0 - window.y0) % 16
+            for (first, end), of_core, of_window in [
+                ((area.x0, area.x1), (core.x0, core.x1), (window.x0, window.x1)),
+                ((area.y0, area.y1), (core.y0, core.y1), (window.y0, window.y1)),
+            ]:
+                assert end - first == 256 or end == of_window[1]
+                assert first == of_window[0] or of_core[0] - first >= 64
+                assert end == of_window[1] or end - of_core[1] >= 64
+        assert (owners == 1).all()
+        borders = [[core.x0, core.y0] for _, core in frames]
+        prompts = torch.tensor([*borders, *([x + 0.5, y - 0.001] for x, y in borders if y > 30)])
+        assert (torch.stack([in_core(prompts, each) for each in frames]).sum(dim=0) == 1).all()
+
+
+def test_frames_that_do_not_begin_with_a_cell_are_refused():
+    for frame in (0, -32, 100, 16):
+        with pytest.raises(UserError, match=rf"FRAME is {frame}: give a positive multiple of 32"):
+            SlidingWindow(1024, 64, frame=frame)
+
+
+def test_larger_windows_are_fewer_at_once():
+    sizes = {256: 8, 100: 8, 300: 5, 512: 2, 1024: 1, 4096: 1}
+    assert {size: SlidingWindow(size, 64, batch=8).at_once for size in sizes} == sizes
 
 
 def test_windows_that_do_not_move_on_are_refused():

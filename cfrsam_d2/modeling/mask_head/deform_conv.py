@@ -64,16 +64,31 @@ def deform_conv_by_taps(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor)
     products = F.conv2d(x, weight.flatten(2).permute(2, 0, 1).flatten(0, 1)[..., None, None])
     if offset.dtype in (torch.float16, torch.bfloat16):  # too coarse for positions
         offset = offset.float()
-    offset = offset.unflatten(1, (TAPS, 2))
     products = products.to(offset.dtype).chunk(TAPS, dim=1)  # (n, c, h, w) each
-    rows = torch.arange(height, device=offset.device, dtype=offset.dtype).view(1, height, 1)
-    columns = torch.arange(width, device=offset.device, dtype=offset.dtype).view(1, 1, width)
+    taps = torch.arange(TAPS, device=offset.device)[:, None]
+    y, x = offset.unflatten(1, (TAPS, 2)).unbind(dim=2)  # (n, 9, h, w) each
+    y = y + _tap_places(height, taps // 3, offset)[..., None]  # px
+    x = x + _tap_places(width, taps % 3, offset)[:, None]
+    # Cell centres in [-1, 1] of the whole extent: align_corners=False, as for map edges.
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
     out = offset.new_zeros(())
     for tap in range(TAPS):
-        y = rows + (tap // 3 - 1) + offset[:, tap, 0]
-        x = columns + (tap % 3 - 1) + offset[:, tap, 1]
-        # Cell centres in [-1, 1] of the whole extent: align_corners=False, as for map edges.
-        grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-        sampled = F.grid_sample(products[tap], grid, padding_mode="zeros", align_corners=False)
-        out = out + sampled * mask[:, tap, None]
+        sampled = F.grid_sample(
+            products[tap], grid[:, tap], padding_mode="zeros", align_corners=False
+        )
+        out = torch.addcmul(out, sampled, mask[:, tap, None])
     return out
+
+
+def _tap_places(length: int, tap: Tensor, like: Tensor) -> Tensor:
+    """Where taps lie without offsets.
+
+    Args:
+        length: rows or columns of the map.
+        tap: the row or column of each tap in the kernel, (9, 1).
+        like: of the type of the result.
+
+    Returns:
+        In px of the map, (9, length).
+    """
+    return (torch.arange(length, device=tap.device) + tap - 1).to(like.dtype)

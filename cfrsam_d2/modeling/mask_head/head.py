@@ -46,6 +46,27 @@ class ImageMaps:
     detail: Tensor | None = None
     deep_features: Tensor | None = None
 
+    def cut(self, image: int, box: tuple[int, int, int, int]) -> "ImageMaps":
+        """The maps of a part of an image; not a copy.
+
+        Args:
+            image: its index.
+            box: x0, y0, x1, y1 in px, ends excluded, multiples of 16.
+        """
+        x0, y0, x1, y1 = box
+
+        def part(maps: Tensor) -> Tensor:
+            cell = self.frame_size[0] // maps.shape[-2]  # px
+            rows, columns = slice(y0 // cell, y1 // cell), slice(x0 // cell, x1 // cell)
+            return maps[image : image + 1, :, rows, columns]
+
+        return ImageMaps(
+            (y1 - y0, x1 - x0),
+            part(self.embeddings),
+            None if self.detail is None else part(self.detail),
+            None if self.deep_features is None else part(self.deep_features),
+        )
+
 
 @dataclass
 class DecodedPrompts:

@@ -28,9 +28,12 @@ from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..prompt_learner import CentroidProposalGenerator
 from ..sam import SharedEncoder
 from ..sliding_window import (
+    CELL,
+    Frame,
     SlidingWindow,
     Window,
     best_per_prompt,
+    in_core,
     prompts_in_window,
     with_negatives,
 )
@@ -41,6 +44,7 @@ from ..training_prompts import (
     PromptSource,
     draw_prompts,
 )
+from ..views import VIEWS
 from .prompt_learner import PromptLearner
 from .test_time_augmentation import average_views, encode_views
 
@@ -56,6 +60,20 @@ class EncodedWindows:
 
     windows: list[Window]
     maps: Any  # ImageMaps, or a list of them
+
+    def of_frame(self, number: int, frame: Frame) -> ImageMaps | list[ImageMaps]:
+        """The maps of a frame of a window, by the window's number."""
+        window, area = self.windows[number], frame.area
+        x0, y0 = area.x0 - window.x0, area.y0 - window.y0
+        width, height = (-(-side // CELL) * CELL for side in (area.x1 - area.x0, area.y1 - area.y0))
+        box = (x0, y0, x0 + width, y0 + height)
+        if isinstance(self.maps, ImageMaps):
+            return self.maps.cut(number, box)
+        size = self.maps[0].frame_size
+        return [
+            maps.cut(number, view.of_box(box, *size))
+            for view, maps in zip(VIEWS, self.maps, strict=True)
+        ]
 
 
 @META_ARCH_REGISTRY.register()
@@ -140,7 +158,7 @@ class CFRSAM(PromptLearner):
             "max_train_nuclei": node.MAX_TRAIN_NUCLEI,
             "nms_thresh": node.NMS_THRESH,
             "sliding_window": SlidingWindow(
-                window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH
+                window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH, window.FRAME
             ),
             "negative_prompts": node.NEGATIVE_PROMPTS,
             "box_beside_point": node.BOX_BESIDE_POINT,
@@ -251,7 +269,7 @@ class CFRSAM(PromptLearner):
     ) -> Iterator[tuple[Window, Instances]]:
         """The masks of the proposals in each window but those that it cuts off, a chunk at a time.
 
-        No chunk holds prompts of two windows: what a window gives does not depend on its batch.
+        No chunk holds prompts of two frames: what a window gives does not depend on its batch.
 
         Args:
             encoded: some windows.
@@ -261,32 +279,46 @@ class CFRSAM(PromptLearner):
             A window, and Instances with `pred_masks`, `pred_classes`, `scores` and the index of
             each `proposal`.
         """
+        for number, window in enumerate(encoded.windows):
+            for frame in self.sliding_window.frames(window):
+                maps = encoded.of_frame(number, frame)
+                for found in self._in_frame(maps, frame, proposals[window.image]):
+                    yield window, found
+
+    def _in_frame(
+        self, maps: ImageMaps | list[ImageMaps], frame: Frame, proposals: Instances
+    ) -> Iterator[Instances]:
+        """The masks of the proposals in a frame's core but those that the frame cuts off, a chunk
+        at a time.
+
+        Args:
+            maps: of the frame; with test-time augmentation those of each view.
+            frame: of the image.
+            proposals: of the image.
+        """
         predict: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = self.mask_head.inference
         if self.test_time_augmentation:
             predict = partial(average_views, self.mask_head)
-        for number, window in enumerate(encoded.windows):
-            inside, prompts = prompts_in_window(self.prompts_of(proposals[window.image]), window)
-            if self.negative_prompts:
-                prompts = with_negatives(prompts, self.negative_prompts)
-            image_size = proposals[window.image].image_size
-            corner = inside.new_tensor([[window.x0, window.y0]])
-            size = self.mask_head.prompts_per_chunk
-            for some, proposal in zip(prompts.float().split(size), inside.split(size), strict=True):
-                if len(some) == 0:
-                    continue
-                masks, scores, class_log_probs = predict(
-                    encoded.maps, some, torch.full_like(proposal, number)
-                )
-                frames = masks[:, : window.y1 - window.y0, : window.x1 - window.x0]
-                found = Instances(
-                    image_size,
-                    pred_masks=BoxMasks.from_frames(frames, image_size, corner),
-                    pred_classes=_classes(proposals[window.image], proposal, class_log_probs),
-                    scores=scores,
-                    proposal=proposal,
-                )
-                whole = self.sliding_window.keeps(found.pred_masks.boxes, window, image_size)
-                yield window, found[found.pred_masks.nonempty() & whole]
+        area, of_image = frame.area, self.prompts_of(proposals)
+        inside, prompts = prompts_in_window(of_image, area)
+        if self.negative_prompts:
+            prompts = with_negatives(prompts, self.negative_prompts)
+        own = in_core(of_image[inside], frame)
+        corner = inside.new_tensor([[area.x0, area.y0]])
+        size = self.mask_head.prompts_per_chunk
+        chunks = zip(prompts[own].float().split(size), inside[own].split(size), strict=True)
+        for some, proposal in chunks if own.any() else ():
+            masks, scores, class_log_probs = predict(maps, some, torch.zeros_like(proposal))
+            frames = masks[:, : area.y1 - area.y0, : area.x1 - area.x0]
+            found = Instances(
+                proposals.image_size,
+                pred_masks=BoxMasks.from_frames(frames, proposals.image_size, corner),
+                pred_classes=_classes(proposals, proposal, class_log_probs),
+                scores=scores,
+                proposal=proposal,
+            )
+            whole = self.sliding_window.keeps(found.pred_masks.boxes, area, proposals.image_size)
+            yield found[found.pred_masks.nonempty() & whole]
 
     @torch.no_grad()
     def find_prompts(self, images: list[Tensor]) -> list[Tensor]:

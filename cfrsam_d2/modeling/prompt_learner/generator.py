@@ -34,7 +34,7 @@ class PointPredictions(NamedTuple):
     anchors: Tensor  # (B, A, 2) in px, row-major
     points: Tensor  # (B, A, 2) in px
     logits: Tensor  # (B, A, K+1), background last
-    mask_logits: Tensor  # (B, H, W) of the foreground
+    mask_logits: Tensor | None  # (B, H, W) of the foreground; None where nothing reads them
     descriptors: Tensor  # (B, A, C), what the heads see
     levels: list[Tensor]  # L maps (B, C, hᵢ, wᵢ), finest first
 
@@ -255,11 +255,16 @@ class CentroidProposalGenerator(nn.Module):
         return torch.stack([reflect_pad(images[i], height, width) for i in range(len(images))])
 
     def find(self, images: Tensor) -> PointPredictions:
-        """As `predict`, of padded images; in evaluation as `predict_views` where asked for."""
-        averages = self.averages_views and not self.training
-        return self.predict_views(images) if averages else self.predict(images)
+        """As `predict`, of padded images; in evaluation as `predict_views` where asked for.
 
-    def predict_views(self, images: Tensor) -> PointPredictions:
+        The auxiliary mask, nearly a quarter of stage 1's arithmetic, is found where it is read:
+        by the loss and by `keep_on_mask_only`.
+        """
+        averages = self.averages_views and not self.training
+        predict = self.predict_views if averages else self.predict
+        return predict(images, finds_mask=self.training or self.keep_on_mask_only)
+
+    def predict_views(self, images: Tensor, *, finds_mask: bool = True) -> PointPredictions:
         """The mean of what the network finds in the flips and rotations of images, as `predict`.
 
         Anchors are the same in all of them; averaged are their points and the probabilities of
@@ -269,7 +274,7 @@ class CentroidProposalGenerator(nn.Module):
         grid = (height // self.anchor_stride, width // self.anchor_stride)
         first, points, probabilities, masks = None, [], [], []
         for view in VIEWS:
-            found = self.predict(view.of_maps(images))
+            found = self.predict(view.of_maps(images), finds_mask=finds_mask)
             first = first or found
             sides = grid[::-1] if view.transposed else grid
 
@@ -280,15 +285,16 @@ class CentroidProposalGenerator(nn.Module):
 
             points.append(view.undo_points(on_grid(found.points), height, width))
             probabilities.append(on_grid(found.logits.float().softmax(dim=-1)))
-            masks.append(view.undo(found.mask_logits))
+            if found.mask_logits is not None:
+                masks.append(view.undo(found.mask_logits))
         assert first is not None
         return first._replace(
             points=torch.stack(points).mean(dim=0),
             logits=torch.stack(probabilities).mean(dim=0).log(),
-            mask_logits=torch.stack(masks).mean(dim=0),
+            mask_logits=torch.stack(masks).mean(dim=0) if masks else None,
         )
 
-    def predict(self, images: Tensor) -> PointPredictions:
+    def predict(self, images: Tensor, *, finds_mask: bool = True) -> PointPredictions:
         """The network itself, on normalised images (B, 3, H, W) of at least 32 px a side."""
         height, width = images.shape[-2:]
         sample = partial(sample_at_points, centred=self.centred_sampling)
@@ -309,18 +315,20 @@ class CentroidProposalGenerator(nn.Module):
         points = moved + self.regression_head(descriptor)
         logits = self.classification_head(descriptor)
 
-        mask_logits = self.mask_head(self.mask_neck(maps)[0])  # (B, 1, H/4 + 2, W/4 + 2)
-        mask_logits = enlarge_mask(
-            mask_logits, (height, width), self.strides[0], centred=self.centred_sampling
-        )
         return PointPredictions(
             anchors=anchors.flatten(1, 2),
             points=points.flatten(1, 2),
             logits=logits.flatten(1, 2),
-            mask_logits=mask_logits.squeeze(1),
+            mask_logits=self._find_mask(maps, (height, width)) if finds_mask else None,
             descriptors=descriptor.flatten(1, 2),
             levels=levels,
         )
+
+    def _find_mask(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """The logits of the auxiliary mask (B, H, W) of images of a size, by their maps."""
+        logits = self.mask_head(self.mask_neck(maps)[0])  # (B, 1, H/4 + 2, W/4 + 2)
+        logits = enlarge_mask(logits, size, self.strides[0], centred=self.centred_sampling)
+        return logits.squeeze(1)
 
     def pyramids(self, images: Tensor) -> list[Tensor]:
         """What stage 2's `SharedEncoder` reads of images (B, 3, H, W).
@@ -367,6 +375,7 @@ class CentroidProposalGenerator(nn.Module):
             predictions.mask_logits,
         )
         target_classes = logits.new_full(logits.shape[:2], self.num_classes, dtype=torch.int64)
+        assert mask_logits is not None
         target_masks = torch.zeros_like(mask_logits)
         matched_points, matched_gt_points = [], []
         for i, (gt, (pred_index, gt_index)) in enumerate(zip(gt_instances, matches, strict=True)):
@@ -411,6 +420,7 @@ class CentroidProposalGenerator(nn.Module):
             predictions: of the images.
             image_sizes: (height, width) without padding.
         """
+        masks = predictions.mask_logits
         return [
             foreground_points(
                 points,
@@ -425,7 +435,7 @@ class CentroidProposalGenerator(nn.Module):
             for points, logits, mask, cells, size in zip(
                 predictions.points,
                 predictions.logits,
-                predictions.mask_logits,
+                [None] * len(image_sizes) if masks is None else masks,
                 predictions.anchors - self.anchor_stride / 2,
                 image_sizes,
                 strict=True,

@@ -75,7 +75,7 @@ def enlarge_mask(
 def foreground_points(
     points: Tensor,
     logits: Tensor,
-    mask_logits: Tensor,
+    mask_logits: Tensor | None,
     cells: Tensor,
     image_size: tuple[int, int],
     *,
@@ -91,7 +91,8 @@ def foreground_points(
     Args:
         points: (A, 2) points (x, y) in px.
         logits: (A, K+1) logits, background last.
-        mask_logits: (H, W) logits of the foreground, H×W at least `image_size`.
+        mask_logits: (H, W) logits of the foreground, H×W at least `image_size`; read with
+            `keep_on_mask_only` alone.
         cells: (A, 2) upper left corners x, y of the anchors' cells; those in the padding see none.
         image_size: height and width of the image without padding, in px.
         keep_on_mask_only: drop points in whose pixel, coordinates cut off, the mask logit is 0 or
@@ -116,6 +117,7 @@ def foreground_points(
     points = points.clamp(min=0).minimum(points.new_tensor([width - 1, height - 1]))
     keep = is_nucleus & (cells < cells.new_tensor([width, height])).all(1)
     if keep_on_mask_only:
+        assert mask_logits is not None
         x, y = points.long().unbind(dim=-1)
         keep &= mask_logits[y, x] > 0
     kept = keep.nonzero().squeeze(1)

@@ -9,7 +9,7 @@ B images, H×W px, h×w = H/16×W/16 cells of 16 px, D width, E attention heads,
 windows of one shape, w×w cells of a whole one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,8 @@ SMALLEST_MAP = 4  # cells
 PRETRAINED_IMAGE_SIZE = 1024  # px; sets the lengths of SAM's position tables
 NECK_CHANNELS = 256
 NUM_LEVELS = 4
+# Logits of attention at once: those of all cells of a large map with all others would be GB.
+MOST_LOGITS = 2**24
 
 
 class Attention(sam.Attention):
@@ -82,21 +84,42 @@ class Attention(sam.Attention):
         qkv = qkv.unflatten(3, (3, self.num_heads, -1))  # (n, w, w, 3, E, d)
         q, k, v = qkv.permute(3, 0, 4, 1, 2, 5)  # (n, E, w, w, d) each
         q = q[:, :, : read[0], : read[1]]
-        attended = F.scaled_dot_product_attention(
-            q.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), self._position_bias(q, window)
+        of_rows = relative_positions(window[0], self.rel_pos_h)[: read[0]]  # (h, w, d)
+        of_columns = relative_positions(window[1], self.rel_pos_w)[: read[1]]
+        attended = torch.cat(
+            [
+                F.scaled_dot_product_attention(
+                    some.flatten(2, 3),
+                    k.flatten(2, 3),
+                    v.flatten(2, 3),
+                    _position_bias(some, of_some_rows, of_columns),
+                )
+                for some, of_some_rows in _some_rows(q, of_rows, window)
+            ],
+            dim=2,
         )
         attended = torch.cat(attended.unbind(1), dim=2)  # (n, queries, D)
         return self.proj(attended.unflatten(1, read))
 
-    def _position_bias(self, q: Tensor, window: tuple[int, int]) -> Tensor:
-        """The part of relative positions in the logits: (n, E, queries, keys)."""
-        height, width = q.shape[2:4]
-        of_rows = relative_positions(window[0], self.rel_pos_h)[:height]  # (h, w, d)
-        of_columns = relative_positions(window[1], self.rel_pos_w)[:width]
-        rows = torch.einsum("nehwd,hkd->nehwk", q, of_rows)
-        columns = torch.einsum("nehwd,wkd->nehwk", q, of_columns)
-        bias = rows[..., :, None] + columns[..., None, :]  # queries by rows and columns of keys
-        return bias.flatten(4).flatten(2, 3)
+
+def _some_rows(
+    q: Tensor, of_rows: Tensor, window: tuple[int, int]
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Rows of queries (n, E, h, w, d), at once no more than `MOST_LOGITS` allows, and what relative
+    positions say of them."""
+    of_row = q.shape[0] * q.shape[1] * q.shape[3] * window[0] * window[1]
+    if isinstance(of_row, torch.SymInt):  # for an export to any size
+        return [(q, of_rows)]
+    at_once = max(MOST_LOGITS // of_row, 1)
+    return zip(q.split(at_once, dim=2), of_rows.split(at_once), strict=True)
+
+
+def _position_bias(q: Tensor, of_rows: Tensor, of_columns: Tensor) -> Tensor:
+    """The part of relative positions in the logits: (n, E, queries, keys)."""
+    rows = torch.einsum("nehwd,hkd->nehwk", q, of_rows)
+    columns = torch.einsum("nehwd,wkd->nehwk", q, of_columns)
+    bias = rows[..., :, None] + columns[..., None, :]  # queries by rows and columns of keys
+    return bias.flatten(4).flatten(2, 3)
 
 
 def relative_positions(length: int, table: Tensor) -> Tensor:

@@ -75,6 +75,20 @@ def test_the_largest_nucleus_that_the_overlap_holds():
         )
 
 
+def test_frames_of_a_large_window_find_what_small_windows_find():
+    """Each nucleus of up to 114 px once and whole, decoded in the frame where it lies deepest."""
+    for radius, step in [(8, 20), (57, 120)]:
+        labels, points = discs(600, 500, radius, step)
+        oracle = LabelOracle()
+        model = oracle_model(oracle, sliding_window=SlidingWindow(1024, 64, edge_tolerance=7))
+        proposals = proposals_at((600, 500), points)
+        (found,) = segment(model, [image_of(labels)], [proposals])
+        assert_each_once_and_whole(found, labels)
+        assert oracle.inputs == [(1, 3, 608, 512)]
+        assert len(oracle.prompts) == len(points)
+        assert max(max(prompt) for prompt in oracle.prompts) < 256
+
+
 def test_masks_that_every_window_cuts_off_are_dropped():
     labels = torch.zeros(100, 448, dtype=torch.int64)
     labels[20:60, 180:268] = 1
@@ -106,12 +120,8 @@ def test_prompts_move_with_their_windows():
     (found,) = segment(oracle_model(oracle), [image], [proposals])
     assert len(found) == 0
     assert oracle.prompts == [
-        [0, 10, 20, 30, 40],
-        [0, 180, 5, 240, 35],
-        [0, 100, 0, 255, 10],
-        [1, 0, 5, 48, 35],
-        [1, 48, 50, 88, 99],
-        [1, 0, 0, 108, 10],
+        *([10, 20, 30, 40], [180, 5, 240, 35], [100, 0, 255, 10]),
+        *([0, 5, 48, 35], [48, 50, 88, 99], [0, 0, 108, 10]),
     ]
 
 
@@ -120,15 +130,18 @@ class WindowTeller(LabelOracle):
 
     def inference(self, maps, prompts, prompt_image):
         masks = torch.zeros(len(prompts), *maps.frame_size, dtype=torch.bool)
-        for mask, (x, y), image in zip(masks, prompts.long(), prompt_image, strict=True):
-            mask[y : y + 3 + image, x : x + 3] = True
-        return masks, 0.5 + 0.1 * prompt_image, None
+        is_second = int(maps.embeddings.any())
+        for mask, (x, y) in zip(masks, prompts.long(), strict=True):
+            mask[y : y + 3 + is_second, x : x + 3] = True
+        return masks, torch.full((len(prompts),), 0.5 + 0.1 * is_second), None
 
 
 def test_the_best_scored_mask_of_a_prompt_stays():
     """Two windows see the nucleus whole; the second one's answer is better and differs."""
-    labels = torch.zeros(256, 448, dtype=torch.int64)
-    found = find(WindowTeller(), labels, torch.tensor([[30.0, 40.0], [224.0, 40.0]]))
+    image = torch.zeros(3, 256, 448)
+    image[:, :, 256:] = 1  # the second window alone sees it
+    proposals = proposals_at((256, 448), torch.tensor([[30.0, 40.0], [224.0, 40.0]]))
+    (found,) = segment(oracle_model(WindowTeller()), [image], [proposals])
     assert found.pred_classes.tolist() == [1, 0]
     assert found.scores.tolist() == pytest.approx([0.6, 0.5])
     assert found.pred_boxes.tensor.tolist() == [[224, 40, 227, 44], [30, 40, 33, 43]]

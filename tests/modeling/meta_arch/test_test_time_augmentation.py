@@ -46,6 +46,9 @@ def test_a_view_is_undone():
     for view in VIEWS:
         assert view.of_maps(maps).shape == (2, 3, *((7, 5) if view.transposed else (5, 7)))
         assert torch.equal(view.undo(view.of_maps(maps)), maps)
+        x0, y0, x1, y1 = view.of_box((1, 2, 4, 4), 5, 7)
+        of_box = view.of_maps(maps)[..., y0:y1, x0:x1]
+        assert torch.equal(view.undo(of_box), maps[..., 2:4, 1:4])
 
 
 def test_prompts_move_with_the_image():

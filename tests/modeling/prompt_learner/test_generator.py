@@ -128,6 +128,21 @@ def test_raw_predictions_of_an_odd_size_have_the_specified_shapes():
     ]
 
 
+def test_the_auxiliary_mask_is_found_where_it_is_read():
+    """The loss reads it, and of proposals those that have to lie on it."""
+    images = torch.randn(1, 3, 64, 64)
+    for averages in (False, True):
+        for keeps in (False, True):
+            generator = tiny(keep_on_mask_only=keeps, averages_views=averages)
+            assert generator.train().find(images).mask_logits is not None
+            found = generator.eval().find(images)
+            assert (found.mask_logits is not None) == keeps
+            whole = generator.predict_views(images) if averages else generator.predict(images)
+            torch.testing.assert_close(found.logits, whole.logits)
+            if keeps:
+                torch.testing.assert_close(found.mask_logits, whole.mask_logits)
+
+
 def test_each_image_of_a_batch_keeps_its_own_size():
     generator = tiny().eval()
     sizes = [(40, 64), (97, 61), (64, 64)]

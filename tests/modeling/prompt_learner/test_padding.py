@@ -52,7 +52,7 @@ def test_each_image_of_a_batch_is_mirrored_by_itself(
 ):
     seen = []
     predict = generator.predict
-    monkeypatch.setattr(generator, "predict", lambda each: seen.append(each) or predict(each))
+    monkeypatch.setattr(generator, "predict", lambda each, **_: seen.append(each) or predict(each))
     images = [torch.randn(3, *size) for size in ((40, 64), (33, 35))]
     generator.eval()(ImageList.from_tensors(images), None)
     (batch,) = seen

@@ -20,7 +20,7 @@ def generator(**changes: bool) -> CentroidProposalGenerator:
     ).eval()
 
 
-def of_pixels(images: torch.Tensor) -> PointPredictions:
+def of_pixels(images: torch.Tensor, *, finds_mask: bool = True) -> PointPredictions:
     """What a network would say that only looks at each anchor's cell, whichever way it lies."""
     cells = (
         images.unfold(2, STRIDE, STRIDE).unfold(3, STRIDE, STRIDE).flatten(4)
