@@ -42,6 +42,13 @@ class Frame(NamedTuple):
     area: Window
     core: Window
 
+    def box_in(self, window: Window) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1 of the area in px of the window, made whole cells at its end."""
+        x0, y0, x1, y1 = (
+            end - first for end, first in zip(self.area[1:], 2 * window[1:3], strict=True)
+        )
+        return x0, y0, -(-x1 // CELL) * CELL, -(-y1 // CELL) * CELL
+
 
 @dataclass(frozen=True)
 class SlidingWindow:
@@ -102,26 +109,25 @@ class SlidingWindow:
         So a prompt is at least a quarter of a frame from an edge of its frame that is not the
         window's.
         """
-        image, x0, y0, x1, y1 = window
-        columns, rows = self._frame_spans(x1 - x0), self._frame_spans(y1 - y0)
 
-        def part(row: tuple[int, int], column: tuple[int, int]) -> Window:
-            return Window(image, x0 + column[0], y0 + row[0], x0 + column[1], y0 + row[1])
+        def spans(first: int, end: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+            """The frames along a side of the window, and their cores: first px and end of each."""
+            last = -(-(end - first) // CELL) * CELL - self.frame
+            starts = [first, *range(first + self.frame // 2, first + last, self.frame // 2)]
+            starts += [first + last] if last > 0 else []
+            borders = [(one + other + self.frame) // 2 for one, other in pairwise(starts)]
+            cores = pairwise([first, *borders, end])
+            ends = [min(start + self.frame, end) for start in starts]
+            return list(zip(zip(starts, ends, strict=True), cores, strict=True))
 
         return [
-            Frame(part(row[0], column[0]), part(row[1], column[1]))
-            for row, column in product(rows, columns)
-        ]
-
-    def _frame_spans(self, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """The frames along a side of a window, and their cores: first px and end of each."""
-        step, padded = self.frame // 2, -(-length // CELL) * CELL
-        starts = [*range(0, padded - self.frame, step), max(padded - self.frame, 0)]
-        borders = [(a + b + self.frame) // 2 for a, b in pairwise(starts)]
-        cores = pairwise([0, *borders, length])
-        return [
-            ((start, min(start + self.frame, length)), core)
-            for start, core in zip(starts, cores, strict=True)
+            Frame(
+                *(
+                    Window(window.image, x[0], y[0], x[1], y[1])
+                    for y, x in zip(row, column, strict=True)
+                )
+            )
+            for row, column in product(spans(window.y0, window.y1), spans(window.x0, window.x1))
         ]
 
     def batches(
@@ -189,9 +195,8 @@ def prompts_in_window(prompts: Tensor, window: Window) -> tuple[Tensor, Tensor]:
 
 def in_core(prompts: Tensor, frame: Frame) -> Tensor:
     """Which prompts of an image, (P, 2·n), have their centers in a frame's core: bool, (P,)."""
-    _, x0, y0, x1, y1 = frame.core
-    points = centers(prompts)
-    return ((points >= points.new_tensor([x0, y0])) & (points < points.new_tensor([x1, y1]))).all(1)
+    (_, x0, y0, x1, y1), (x, y) = frame.core, centers(prompts).unbind(dim=1)
+    return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
 
 
 def with_negatives(points: Tensor, count: int) -> Tensor:

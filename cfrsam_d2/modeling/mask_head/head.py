@@ -53,19 +53,15 @@ class ImageMaps:
             image: its index.
             box: x0, y0, x1, y1 in px, ends excluded, multiples of 16.
         """
-        x0, y0, x1, y1 = box
-
-        def part(maps: Tensor) -> Tensor:
-            cell = self.frame_size[0] // maps.shape[-2]  # px
-            rows, columns = slice(y0 // cell, y1 // cell), slice(x0 // cell, x1 // cell)
-            return maps[image : image + 1, :, rows, columns]
-
+        maps = (self.embeddings, self.detail, self.deep_features)
         return ImageMaps(
-            (y1 - y0, x1 - x0),
-            part(self.embeddings),
-            None if self.detail is None else part(self.detail),
-            None if self.deep_features is None else part(self.deep_features),
+            (box[3] - box[1], box[2] - box[0]),
+            *(None if each is None else self._part(each, image, box) for each in maps),
         )
+
+    def _part(self, maps: Tensor, image: int, box: tuple[int, int, int, int]) -> Tensor:
+        x0, y0, x1, y1 = (side * maps.shape[-2] // self.frame_size[0] for side in box)
+        return maps[image : image + 1, :, y0:y1, x0:x1]
 
 
 @dataclass

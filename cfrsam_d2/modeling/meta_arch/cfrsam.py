@@ -28,7 +28,6 @@ from ..mask_head import ImageMaps, PointPromptedMaskHead
 from ..prompt_learner import CentroidProposalGenerator
 from ..sam import SharedEncoder
 from ..sliding_window import (
-    CELL,
     Frame,
     SlidingWindow,
     Window,
@@ -63,17 +62,15 @@ class EncodedWindows:
 
     def of_frame(self, number: int, frame: Frame) -> ImageMaps | list[ImageMaps]:
         """The maps of a frame of a window, by the window's number."""
-        window, area = self.windows[number], frame.area
-        x0, y0 = area.x0 - window.x0, area.y0 - window.y0
-        width, height = (-(-side // CELL) * CELL for side in (area.x1 - area.x0, area.y1 - area.y0))
-        box = (x0, y0, x0 + width, y0 + height)
-        if isinstance(self.maps, ImageMaps):
-            return self.maps.cut(number, box)
-        size = self.maps[0].frame_size
-        return [
-            maps.cut(number, view.of_box(box, *size))
-            for view, maps in zip(VIEWS, self.maps, strict=True)
-        ]
+        box = frame.box_in(self.windows[number])
+        return (
+            self.maps.cut(number, box)
+            if isinstance(self.maps, ImageMaps)
+            else [
+                of_view.cut(number, view.of_box(box, *self.maps[0].frame_size))
+                for view, of_view in zip(VIEWS, self.maps, strict=True)
+            ]
+        )
 
 
 @META_ARCH_REGISTRY.register()
@@ -279,46 +276,34 @@ class CFRSAM(PromptLearner):
             A window, and Instances with `pred_masks`, `pred_classes`, `scores` and the index of
             each `proposal`.
         """
-        for number, window in enumerate(encoded.windows):
-            for frame in self.sliding_window.frames(window):
-                maps = encoded.of_frame(number, frame)
-                for found in self._in_frame(maps, frame, proposals[window.image]):
-                    yield window, found
-
-    def _in_frame(
-        self, maps: ImageMaps | list[ImageMaps], frame: Frame, proposals: Instances
-    ) -> Iterator[Instances]:
-        """The masks of the proposals in a frame's core but those that the frame cuts off, a chunk
-        at a time.
-
-        Args:
-            maps: of the frame; with test-time augmentation those of each view.
-            frame: of the image.
-            proposals: of the image.
-        """
         predict: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = self.mask_head.inference
         if self.test_time_augmentation:
             predict = partial(average_views, self.mask_head)
-        area, of_image = frame.area, self.prompts_of(proposals)
-        inside, prompts = prompts_in_window(of_image, area)
-        if self.negative_prompts:
-            prompts = with_negatives(prompts, self.negative_prompts)
-        own = in_core(of_image[inside], frame)
-        corner = inside.new_tensor([[area.x0, area.y0]])
-        size = self.mask_head.prompts_per_chunk
-        chunks = zip(prompts[own].float().split(size), inside[own].split(size), strict=True)
-        for some, proposal in chunks if own.any() else ():
-            masks, scores, class_log_probs = predict(maps, some, torch.zeros_like(proposal))
-            frames = masks[:, : area.y1 - area.y0, : area.x1 - area.x0]
-            found = Instances(
-                proposals.image_size,
-                pred_masks=BoxMasks.from_frames(frames, proposals.image_size, corner),
-                pred_classes=_classes(proposals, proposal, class_log_probs),
-                scores=scores,
-                proposal=proposal,
-            )
-            whole = self.sliding_window.keeps(found.pred_masks.boxes, area, proposals.image_size)
-            yield found[found.pred_masks.nonempty() & whole]
+        for number, window in enumerate(encoded.windows):
+            of_image = proposals[window.image]
+            for frame in self.sliding_window.frames(window):
+                inside, prompts = prompts_in_window(self.prompts_of(of_image), frame.area)
+                if self.negative_prompts:
+                    prompts = with_negatives(prompts, self.negative_prompts)
+                own = in_core(self.prompts_of(of_image)[inside], frame).nonzero().squeeze(1)
+                maps, area = encoded.of_frame(number, frame), frame.area
+                corner = inside.new_tensor([[area.x0, area.y0]])
+                for some in own.split(self.mask_head.prompts_per_chunk) if len(own) else ():
+                    proposal = inside[some]
+                    masks, scores, class_log_probs = predict(
+                        maps, prompts[some].float(), torch.zeros_like(proposal)
+                    )
+                    frames = masks[:, : area.y1 - area.y0, : area.x1 - area.x0]
+                    found = Instances(
+                        of_image.image_size,
+                        pred_masks=BoxMasks.from_frames(frames, of_image.image_size, corner),
+                        pred_classes=_classes(of_image, proposal, class_log_probs),
+                        scores=scores,
+                        proposal=proposal,
+                    )
+                    boxes = found.pred_masks.boxes
+                    whole = self.sliding_window.keeps(boxes, area, of_image.image_size)
+                    yield window, found[found.pred_masks.nonempty() & whole]
 
     @torch.no_grad()
     def find_prompts(self, images: list[Tensor]) -> list[Tensor]:

@@ -260,8 +260,7 @@ class CentroidProposalGenerator(nn.Module):
         The auxiliary mask, nearly a quarter of stage 1's arithmetic, is found where it is read:
         by the loss and by `keep_on_mask_only`.
         """
-        averages = self.averages_views and not self.training
-        predict = self.predict_views if averages else self.predict
+        predict = self.predict if self.training or not self.averages_views else self.predict_views
         return predict(images, finds_mask=self.training or self.keep_on_mask_only)
 
     def predict_views(self, images: Tensor, *, finds_mask: bool = True) -> PointPredictions:

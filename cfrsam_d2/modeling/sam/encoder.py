@@ -86,31 +86,25 @@ class Attention(sam.Attention):
         q = q[:, :, : read[0], : read[1]]
         of_rows = relative_positions(window[0], self.rel_pos_h)[: read[0]]  # (h, w, d)
         of_columns = relative_positions(window[1], self.rel_pos_w)[: read[1]]
-        attended = torch.cat(
-            [
-                F.scaled_dot_product_attention(
-                    some.flatten(2, 3),
-                    k.flatten(2, 3),
-                    v.flatten(2, 3),
-                    _position_bias(some, of_some_rows, of_columns),
-                )
-                for some, of_some_rows in _some_rows(q, of_rows, window)
-            ],
-            dim=2,
-        )
-        attended = torch.cat(attended.unbind(1), dim=2)  # (n, queries, D)
+        keys, values = k.flatten(2, 3), v.flatten(2, 3)
+        attended = [
+            F.scaled_dot_product_attention(
+                some.flatten(2, 3), keys, values, _position_bias(some, of_some, of_columns)
+            )
+            for some, of_some in _some_rows(q, of_rows)
+        ]
+        attended = torch.cat(torch.cat(attended, dim=2).unbind(1), dim=2)  # (n, queries, D)
         return self.proj(attended.unflatten(1, read))
 
 
-def _some_rows(
-    q: Tensor, of_rows: Tensor, window: tuple[int, int]
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Rows of queries (n, E, h, w, d), at once no more than `MOST_LOGITS` allows, and what relative
-    positions say of them."""
-    of_row = q.shape[0] * q.shape[1] * q.shape[3] * window[0] * window[1]
-    if isinstance(of_row, torch.SymInt):  # for an export to any size
-        return [(q, of_rows)]
-    at_once = max(MOST_LOGITS // of_row, 1)
+def _some_rows(q: Tensor, of_rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Rows of queries (n, E, h, w, d), and what relative positions say of them, no more at once
+    than `MOST_LOGITS` allows, as if windows were square; of an export to any size, all."""
+    at_once = (
+        q.shape[2]
+        if isinstance(q.numel(), torch.SymInt)
+        else max(MOST_LOGITS // (q[:, :, 0, :, 0].numel() * of_rows.shape[1] ** 2), 1)
+    )
     return zip(q.split(at_once, dim=2), of_rows.split(at_once), strict=True)
 
 
