@@ -103,7 +103,7 @@ def seconds_by_part(model: CFRSAM, work: Callable[[], object], runs: int) -> dic
     for number in range(runs + 1):
         with (
             inside(model, record_function),
-            profile(activities=[ProfilerActivity.CPU]) as profiled,
+            profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled,
             record_function(TOTAL),
         ):
             work()
@@ -150,7 +150,8 @@ def measure(
         overrides: key, value, … of the config.
         rate: of the machine.
     """
-    options = ["MODEL.DEVICE", "cpu", "MODEL.SLIDING_WINDOW.SIZE", str(size), *overrides]
+    window = ["MODEL.SLIDING_WINDOW.SIZE", str(size), "MODEL.SLIDING_WINDOW.OVERLAP", "0"]
+    options = ["MODEL.DEVICE", "cpu", *window, *overrides]
     model = random_model(load_config(str(CONFIGS / f"cfrsam_{name}.yaml"), options))
     give_prompts(model, round(nuclei * (size / IMAGE_SIZE) ** 2), size)
     image = random_image(size)
@@ -198,7 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print exact numbers as JSON")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="of the config")
     args = parser.parse_args(arguments)
-    check_count("--runs", args.runs)
+    for option, counts in [("runs", [args.runs]), ("size", [args.size]), ("nuclei", args.nuclei)]:
+        for count in counts:
+            check_count(f"--{option}", count)
     rate, rows = matrix_product_rate(args.runs), []
     for name in args.models:
         for nuclei in args.nuclei:

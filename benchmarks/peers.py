@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from known_prompts import give_prompts, known_proposals, random_image, random_model
 from tabulate import tabulate
-from timing import check_count, seconds
+from timing import check_count, has_bfloat16, seconds
 from torch import Tensor
 
 from cfrsam_d2.complexity import IMAGE_SIZE
@@ -48,7 +48,9 @@ MPP = 0.25  # µm per px
 NUCLEI = 25  # on IMAGE_SIZE×IMAGE_SIZE px
 OVERLAP = 64  # px, of tiles and of windows
 WINDOWS = (256, 1024)  # px, MODEL.SLIDING_WINDOW.SIZE
-PRECISIONS = {"": FLOAT32, ", bfloat16": Precision(mixed_in_inference=True)}
+PRECISIONS = {"": FLOAT32} | (
+    {", bfloat16": Precision(mixed_in_inference=True)} if has_bfloat16() else {}
+)
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,8 @@ class OwnModel:
         model, extent = self.model, tiling.extent(image.shape[1])
         proposals = [known_proposals(round(NUCLEI * (extent / IMAGE_SIZE) ** 2), extent)]
         overlap = tiling.size - tiling.stride
-        window = replace(model.sliding_window, size=tiling.size, overlap=overlap)
+        # One at a time, as on slides.
+        window = replace(model.sliding_window, size=tiling.size, overlap=overlap, batch=1)
 
         def find_nuclei() -> None:
             model.sliding_window = window
@@ -266,7 +269,8 @@ def compare(
             names = {tiling.size: f"{peer}, {tiling.size} px" for tiling in tilings}
             figures[f"{peer}_tile"], of_peer = fastest(measured, names)
             figures[f"{model}_over_{peer}"] = of_peer / least
-        figures[f"{model}_bfloat16_over_float32"] = least / own[f"{model}, {window} px, bfloat16"]
+        if mixed := own.get(f"{model}, {window} px, bfloat16"):
+            figures[f"{model}_bfloat16_over_float32"] = least / mixed
         figures.setdefault("seconds_per_mm2", {}).update(own)
     return figures
 

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from cfrsam_d2.errors import UserError
 
@@ -14,6 +15,13 @@ def check_count(option: str, count: int) -> None:
     """
     if count < 1:
         raise UserError(f"{option} is {count}: give 1 or more")
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's processor computes in bfloat16, as far as Linux says."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -57,7 +57,7 @@ def masks_in_windows(
         For each window a table by `SCHEMA`; "point" is the index of the mask's prompt.
     """
     # On a CPU a batch saves nothing, and its size would show in the last bits of the scores.
-    batch_size = 1 if model.device.type == "cpu" else model.sliding_window.batch
+    batch_size = 1 if model.device.type == "cpu" else model.sliding_window.at_once
     stream = iter(windows)
     while batch := list(islice(stream, batch_size)):
         inside = [points.inside(Box(*window[1:])) for window, _ in batch]

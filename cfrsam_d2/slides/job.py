@@ -115,7 +115,7 @@ class SlideJob:
         chunks = self.share.of(list(windows))
         parts, unreadable = Parts(self.folder / "candidates"), self._unreadable()
         left = {chunk: windows[chunk] for chunk in parts.missing(chunks)}
-        ahead = BATCHES_AHEAD * self.lattice.sliding_window.batch
+        ahead = BATCHES_AHEAD * self.lattice.sliding_window.at_once
         masks = candidates.masks_in_windows(
             self.model,
             index,

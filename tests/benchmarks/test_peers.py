@@ -101,7 +101,7 @@ def test_own_model_finds_the_nuclei_of_every_window(monkeypatch: pytest.MonkeyPa
     work = own.masks(image, Tiling(64, 48), FLOAT32)  # two in a row, 112 px
     assert work.seconds() > 0
     assert work.mm2 == pytest.approx(96**2 / 16e6)
-    assert sizes == [4]
+    assert sizes == [1, 1, 1, 1]
     assert found[0][0].image_size == (112, 112)
     learner = own.learner(FLOAT32)
     assert learner.seconds() > 0
@@ -125,7 +125,11 @@ SECONDS = {
 def test_ratios_are_of_the_best_of_both(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(peers, "PRECISIONS", {"": FLOAT32})
+    without = peers.compare(SECONDS, ["b"], peers.WINDOWS)
+    monkeypatch.setattr(peers, "PRECISIONS", {"": FLOAT32, ", bfloat16": FLOAT32})
     figures = peers.compare(SECONDS, ["b"], peers.WINDOWS)
+    assert {*figures} - {*without} == {"b_bfloat16_over_float32"}
     assert figures.pop("seconds_per_mm2")["b, 256 px, bfloat16"] == 2.5
     assert figures == {
         "b_window": 1024,
