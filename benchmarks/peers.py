@@ -47,7 +47,7 @@ SIDE = 1024  # px of the image that all segment
 MPP = 0.25  # µm per px
 NUCLEI = 25  # on IMAGE_SIZE×IMAGE_SIZE px
 OVERLAP = 64  # px, of tiles and of windows
-WINDOWS = (256, 1024)  # px, MODEL.SLIDING_WINDOW.SIZE
+WINDOWS = (256, 672)  # px, MODEL.SLIDING_WINDOW.SIZE
 PRECISIONS = {"": FLOAT32} | (
     {", bfloat16": Precision(mixed_in_inference=True)} if has_bfloat16() else {}
 )

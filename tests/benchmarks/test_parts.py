@@ -39,7 +39,7 @@ def test_times_and_arithmetic_add_up() -> None:
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--models", "b", "--nuclei", "1", "--size", "64", "--runs", "1"]
+    small = ["--models", "b", "--nuclei", "16", "--size", "64", "--runs", "1"]
     parts.main([*small, "--json", *TINY])
     figures = json.loads(capsys.readouterr().out)
     rows = {row["part"]: row for row in figures["parts"]}

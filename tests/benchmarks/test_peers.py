@@ -112,9 +112,9 @@ SECONDS = {
     "stage 1": 1.0,
     "stage 1, bfloat16": 0.5,
     "b, stage 2, 256 px": 4.0,
-    "b, stage 2, 1024 px": 3.0,
+    "b, stage 2, 672 px": 3.0,
     "b, stage 2, 256 px, bfloat16": 2.0,
-    "b, stage 2, 1024 px, bfloat16": 1.5,
+    "b, stage 2, 672 px, bfloat16": 1.5,
     "cellvit_256, 256 px": 6.0,
     "cellvit_256, 1024 px": 7.0,
     "cellvit_sam_b, 1024 px": 10.0,
@@ -132,7 +132,7 @@ def test_ratios_are_of_the_best_of_both(
     assert {*figures} - {*without} == {"b_bfloat16_over_float32"}
     assert figures.pop("seconds_per_mm2")["b, 256 px, bfloat16"] == 2.5
     assert figures == {
-        "b_window": 1024,
+        "b_window": 672,
         "cellvit_256_tile": 256,
         "b_over_cellvit_256": 1.5,
         "cellvit_sam_b_tile": 1024,

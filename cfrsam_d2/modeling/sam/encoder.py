@@ -30,8 +30,9 @@ SMALLEST_MAP = 4  # cells
 PRETRAINED_IMAGE_SIZE = 1024  # px; sets the lengths of SAM's position tables
 NECK_CHANNELS = 256
 NUM_LEVELS = 4
-# Logits of attention at once: those of all cells of a large map with all others would be GB.
-MOST_LOGITS = 2**24
+# Logits of attention at once: those of all cells of a large map with all others would be GB, and so
+# few stay in a CPU's caches.
+MOST_LOGITS = 2**22
 
 
 class Attention(sam.Attention):
