@@ -46,7 +46,7 @@ def use_networks(model: PromptLearner, cfg: CfgNode, folder: Path) -> None:
     generator = model.proposal_generator
     points = _network(folder, "points", model.device)
 
-    def predict(images: Tensor) -> PointPredictions:
+    def predict(images: Tensor, *, finds_mask: bool = True) -> PointPredictions:  # it always does
         height, width = images.shape[-2:]
         if min(height, width) < LEAST_SIDE:
             raise UserError(

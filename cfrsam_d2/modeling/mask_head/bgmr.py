@@ -14,6 +14,9 @@ from .layers import conv_bn, conv_bn_relu, kaiming_conv_bn_relu, upsample_conv
 from .pieces import in_pieces
 
 SMOOTHINGS = 3  # levels of MCBE beyond the first
+# Px around its own that a detail feature depends on: a convolution, and the averages of the last
+# level with the one that it is compared with.
+DETAIL_REACH = 1 + SMOOTHINGS + 1
 
 
 class MCBE(nn.Module):
@@ -21,12 +24,9 @@ class MCBE(nn.Module):
 
     Attributes:
         fast: averages are sums of moved maps, on CPUs far faster than pooling.
-        reach: px around its own that an output depends on: a convolution, and the averages of the
-            last level with the one that it is compared with.
     """
 
     fast = True
-    reach = 1 + SMOOTHINGS + 1
 
     def __init__(self, channels: int = 32, context_channels: int = 16) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class BGMR(nn.Module):
     def detail(self, images: Tensor) -> Tensor:
         """D, once per image: normalised images (B, 3, H, W) to (B, 32, H, W)."""
         whole = self.training or isinstance(images.shape[-1], torch.SymInt)  # as in an export
-        return self.mcbe(images) if whole else in_pieces(self.mcbe, images, self.mcbe.reach)
+        return self.mcbe(images) if whole else in_pieces(self.mcbe, images, DETAIL_REACH)
 
     def forward(
         self, detail: Tensor, mask_features: Tensor, deep_features: Tensor

@@ -53,10 +53,11 @@ class ImageMaps:
             image: its index.
             box: x0, y0, x1, y1 in px, ends excluded, multiples of 16.
         """
-        maps = (self.embeddings, self.detail, self.deep_features)
+        of_refiner = (self.detail, self.deep_features)
         return ImageMaps(
             (box[3] - box[1], box[2] - box[0]),
-            *(None if each is None else self._part(each, image, box) for each in maps),
+            self._part(self.embeddings, image, box),
+            *(None if each is None else self._part(each, image, box) for each in of_refiner),
         )
 
     def _part(self, maps: Tensor, image: int, box: tuple[int, int, int, int]) -> Tensor:

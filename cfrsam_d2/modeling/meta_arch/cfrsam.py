@@ -60,7 +60,7 @@ class EncodedWindows:
     windows: list[Window]
     maps: Any  # ImageMaps, or a list of them
 
-    def of_frame(self, number: int, frame: Frame) -> ImageMaps | list[ImageMaps]:
+    def of_frame(self, number: int, frame: Frame) -> Any:
         """The maps of a frame of a window, by the window's number."""
         box = frame.box_in(self.windows[number])
         return (

@@ -2,7 +2,7 @@
 
 import torch
 
-from cfrsam_d2.modeling.mask_head.bgmr import BGMR
+from cfrsam_d2.modeling.mask_head.bgmr import BGMR, DETAIL_REACH
 from cfrsam_d2.modeling.mask_head.pieces import PIECE, in_pieces
 
 
@@ -18,7 +18,7 @@ def test_pieces_give_what_the_whole_gives() -> None:
 def test_the_reach_is_no_larger_than_needed() -> None:
     mcbe = BGMR().eval().double().mcbe
     images = torch.randn(1, 3, 8, PIECE + 40, dtype=torch.float64)
-    too_little = in_pieces(mcbe, images, mcbe.reach - 1)
+    too_little = in_pieces(mcbe, images, DETAIL_REACH - 1)
     assert (too_little - mcbe(images)).abs().max() > 1e-9
 
 
