@@ -1,18 +1,15 @@
 """Outlines of nuclei in px of level 0, and the way back."""
 
-import time
-
 import numpy as np
 import pytest
 
 pytest.importorskip("shapely", reason="shapely is missing: pip install 'cfrsam_d2[slides]'")
 pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'cfrsam_d2[slides]'")
 import shapely
-from slide_nuclei import ellipse, l_with_a_hole, table_of
+from slide_nuclei import ellipse, l_with_a_hole
 
-from cfrsam_d2.slides.features import hematoxylin
 from cfrsam_d2.slides.geometry import mask_within, outlines, polygon_lists
-from cfrsam_d2.structures.masks import BoxMask, BoxMasks
+from cfrsam_d2.structures.masks import BoxMask
 
 NOISE = [
     BoxMask.of_frame(np.random.default_rng(seed).random((9, 12)) < 0.6, 5, 7) for seed in range(40)
@@ -44,12 +41,3 @@ def test_lists_are_of_whole_numbers_where_coordinates_are() -> None:
         shapely.get_num_geometries(each) for each in outlines(NOISE[:2], 1.0)
     ]
     assert polygon_lists(outlines([], 1.0)) == []
-
-
-def test_a_nucleus_takes_half_a_millisecond() -> None:
-    masks = [ellipse(40 + i % 170, 40 + i // 170, (10, 9), i) for i in range(500)]
-    image = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
-    start = time.process_time()
-    table_of(masks)
-    hematoxylin(image, BoxMasks.from_box_masks(masks, (256, 256)))
-    assert (time.process_time() - start) / len(masks) < 0.5e-3
