@@ -89,6 +89,16 @@ def test_it_is_sams_own_with_adapters_in_its_blocks():
 
 
 @torch.no_grad()
+def test_how_many_rows_attend_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    encoder, images = awake_encoder("MALA"), torch.randn(2, 3, 256, 96)
+    expected = encoder(images)
+    for most in (1, 2 * 2 * 6 * 16**2):
+        monkeypatch.setattr("cfrsam_d2.modeling.sam.encoder.MOST_LOGITS", most)
+        for name, level in encoder(images).items():
+            torch.testing.assert_close(level, expected[name], atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
 def test_images_of_fewer_than_four_cells_are_padded(encoder: SAMEncoder):
     """With zeros, and the padding's cells cut off again."""
     for height, width in [(32, 128), (96, 16), (48, 48)]:
