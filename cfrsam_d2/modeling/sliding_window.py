@@ -120,14 +120,15 @@ class SlidingWindow:
             ends = [min(start + self.frame, end) for start in starts]
             return list(zip(zip(starts, ends, strict=True), cores, strict=True))
 
+        rows, columns = spans(window.y0, window.y1), spans(window.x0, window.x1)
         return [
             Frame(
-                *(
-                    Window(window.image, x[0], y[0], x[1], y[1])
-                    for y, x in zip(row, column, strict=True)
-                )
+                area=Window(window.image, x0, y0, x1, y1),
+                core=Window(window.image, core_x0, core_y0, core_x1, core_y1),
             )
-            for row, column in product(spans(window.y0, window.y1), spans(window.x0, window.x1))
+            for ((y0, y1), (core_y0, core_y1)), ((x0, x1), (core_x0, core_x1)) in product(
+                rows, columns
+            )
         ]
 
     def batches(

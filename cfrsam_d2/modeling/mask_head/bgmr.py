@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .checkpointing import run_once, run_twice
 from .deform_conv import DeformConv
 from .layers import conv_bn, conv_bn_relu, kaiming_conv_bn_relu, upsample_conv
-from .pieces import in_pieces
+from .pieces import PIECE, in_pieces
 
 SMOOTHINGS = 3  # levels of MCBE beyond the first
 # Px around its own that a detail feature depends on: a convolution, and the averages of the last
@@ -143,7 +143,11 @@ class BGMR(nn.Module):
 
     def detail(self, images: Tensor) -> Tensor:
         """D, once per image: normalised images (B, 3, H, W) to (B, 32, H, W)."""
-        whole = self.training or isinstance(images.shape[-1], torch.SymInt)  # as in an export
+        whole = (
+            self.training
+            or isinstance(images.shape[-1], torch.SymInt)  # as in an export
+            or max(images.shape[-2:]) <= PIECE
+        )
         return self.mcbe(images) if whole else in_pieces(self.mcbe, images, DETAIL_REACH)
 
     def forward(

@@ -14,9 +14,9 @@ from ...structures.masks import mask_boxes
 ALIGNMENT = 4  # px; a crop starts on a cell of the quarter-size maps
 # Logit of what lies outside a nucleus's crop: background beyond doubt.
 OUTSIDE_LOGIT = -20.0
-# Of all crops refined at once in inference. On a GPU it bounds memory; on a CPU, activations of so
-# few stay in the caches.
-MOST_PIXELS = {"cpu": 2**15, "cuda": 2**18}
+# Of all crops refined at once in inference. It bounds memory; on a CPU, activations of so few stay
+# in the caches.
+MOST_PIXELS, MOST_PIXELS_ON_CPU = 2**18, 2**15
 
 Area = tuple  # the index of a crop in a batch of maps
 
@@ -50,7 +50,7 @@ def refine_in_crops(
         sizes: of crops.
         one_size: for all nuclei, as in training.
     """
-    most_pixels = MOST_PIXELS.get(boxes.device.type, MOST_PIXELS["cuda"])
+    most_pixels = MOST_PIXELS_ON_CPU if boxes.device.type == "cpu" else MOST_PIXELS
     smallest = sizes.smallest_fitting(boxes)
     if one_size:
         smallest = smallest.max().expand_as(smallest)

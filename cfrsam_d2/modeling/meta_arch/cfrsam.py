@@ -43,9 +43,8 @@ from ..training_prompts import (
     PromptSource,
     draw_prompts,
 )
-from ..views import VIEWS
 from .prompt_learner import PromptLearner
-from .test_time_augmentation import average_views, encode_views
+from .test_time_augmentation import average_views, cut_views, encode_views
 
 
 @dataclass
@@ -60,17 +59,18 @@ class EncodedWindows:
     windows: list[Window]
     maps: Any  # ImageMaps, or a list of them
 
-    def of_frame(self, number: int, frame: Frame) -> Any:
-        """The maps of a frame of a window, by the window's number."""
-        box = frame.box_in(self.windows[number])
-        return (
-            self.maps.cut(number, box)
-            if isinstance(self.maps, ImageMaps)
-            else [
-                of_view.cut(number, view.of_box(box, *self.maps[0].frame_size))
-                for view, of_view in zip(VIEWS, self.maps, strict=True)
-            ]
-        )
+    def frames(self, sliding_window: SlidingWindow) -> list[tuple[Window, Frame, Any]]:
+        """The frames of each window, with their maps."""
+        return [
+            (window, frame, self._cut(number, frame.box_in(window)))
+            for number, window in enumerate(self.windows)
+            for frame in sliding_window.frames(window)
+        ]
+
+    def _cut(self, number: int, box: tuple[int, int, int, int]) -> Any:
+        """The maps of a part of a window, by the window's number and in px of it."""
+        is_one_view = isinstance(self.maps, ImageMaps)
+        return self.maps.cut(number, box) if is_one_view else cut_views(self.maps, number, box)
 
 
 @META_ARCH_REGISTRY.register()
@@ -279,31 +279,30 @@ class CFRSAM(PromptLearner):
         predict: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = self.mask_head.inference
         if self.test_time_augmentation:
             predict = partial(average_views, self.mask_head)
-        for number, window in enumerate(encoded.windows):
-            of_image = proposals[window.image]
-            for frame in self.sliding_window.frames(window):
-                inside, prompts = prompts_in_window(self.prompts_of(of_image), frame.area)
-                if self.negative_prompts:
-                    prompts = with_negatives(prompts, self.negative_prompts)
-                own = in_core(self.prompts_of(of_image)[inside], frame).nonzero().squeeze(1)
-                maps, area = encoded.of_frame(number, frame), frame.area
-                corner = inside.new_tensor([[area.x0, area.y0]])
-                for some in own.split(self.mask_head.prompts_per_chunk) if len(own) else ():
-                    proposal = inside[some]
-                    masks, scores, class_log_probs = predict(
-                        maps, prompts[some].float(), torch.zeros_like(proposal)
-                    )
-                    frames = masks[:, : area.y1 - area.y0, : area.x1 - area.x0]
-                    found = Instances(
-                        of_image.image_size,
-                        pred_masks=BoxMasks.from_frames(frames, of_image.image_size, corner),
-                        pred_classes=_classes(of_image, proposal, class_log_probs),
-                        scores=scores,
-                        proposal=proposal,
-                    )
-                    boxes = found.pred_masks.boxes
-                    whole = self.sliding_window.keeps(boxes, area, of_image.image_size)
-                    yield window, found[found.pred_masks.nonempty() & whole]
+        all_prompts = [self.prompts_of(each) for each in proposals]
+        for window, frame, maps in encoded.frames(self.sliding_window):
+            of_image, area = proposals[window.image], frame.area
+            inside, prompts = prompts_in_window(all_prompts[window.image], area)
+            if self.negative_prompts:
+                prompts = with_negatives(prompts, self.negative_prompts)
+            own = in_core(all_prompts[window.image][inside], frame).nonzero().squeeze(1)
+            corner = inside.new_tensor([[area.x0, area.y0]])
+            for some in own.split(self.mask_head.prompts_per_chunk) if len(own) else ():
+                proposal = inside[some]
+                masks, scores, class_log_probs = predict(
+                    maps, prompts[some].float(), torch.zeros_like(proposal)
+                )
+                frames = masks[:, : area.y1 - area.y0, : area.x1 - area.x0]
+                found = Instances(
+                    of_image.image_size,
+                    pred_masks=BoxMasks.from_frames(frames, of_image.image_size, corner),
+                    pred_classes=_classes(of_image, proposal, class_log_probs),
+                    scores=scores,
+                    proposal=proposal,
+                )
+                boxes = found.pred_masks.boxes
+                whole = self.sliding_window.keeps(boxes, area, of_image.image_size)
+                yield window, found[found.pred_masks.nonempty() & whole]
 
     @torch.no_grad()
     def find_prompts(self, images: list[Tensor]) -> list[Tensor]:

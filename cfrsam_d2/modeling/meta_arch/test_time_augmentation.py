@@ -23,6 +23,21 @@ def encode_views(encode: Callable[[Tensor], ImageMaps], images: Tensor) -> list[
     return [encode(view.of_maps(images)) for view in VIEWS]
 
 
+def cut_views(maps: list[ImageMaps], image: int, box: tuple[int, int, int, int]) -> list[ImageMaps]:
+    """The maps of a part of a window in each of `VIEWS`, see `ImageMaps.cut`.
+
+    Args:
+        maps: of `encode_views`.
+        image: index of the window.
+        box: of the window itself, turned with it in its views.
+    """
+    size = maps[0].frame_size
+    return [
+        of_view.cut(image, view.of_box(box, *size))
+        for view, of_view in zip(VIEWS, maps, strict=True)
+    ]
+
+
 def average_views(
     head: PointPromptedMaskHead, maps: list[ImageMaps], prompts: Tensor, prompt_image: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
