@@ -1,11 +1,12 @@
 #!/usr/bin/env python
 """Loading beside training: images per second of a loader process, and a training step.
 
-    python benchmarks/data_loading.py [--images 200] [--runs 5]
+    python benchmarks/data_loading.py [--images 200] [--runs 5] [--rate 8]
 
 The mapper of each stage, with its published augmentation, on one core and synthetic images of
 256×256 px; the share of each step of the augmentation; and a training step of ViT-B with the true
-centroids of 25 nuclei as prompts, beside what it would take to find prompts in each step.
+centroids of 25 nuclei as prompts, beside what it would take to find prompts in each step. At last,
+how long a GPU would wait that takes --rate images a second from one loader process.
 """
 
 import argparse
@@ -30,9 +31,10 @@ from known_prompts import random_image
 from tabulate import tabulate
 from timing import check_count, median_seconds
 
+from cfrsam_d2.data.loader import build_train_loader
 from cfrsam_d2.data.mapper import NucleusMapper
 from cfrsam_d2.engine import load_config
-from cfrsam_d2.errors import exits_on_user_error
+from cfrsam_d2.errors import UserError, exits_on_user_error
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DATASET = "synthetic_train"
@@ -85,7 +87,31 @@ def mapper_seconds(config: str, images: int) -> tuple[float, dict[str, float]]:
     return whole / images, {name: each / images for name, each in of_steps.items()}
 
 
-def report(images: int, runs: int) -> str:
+def waiting_share(config: str, images: int, rate: float) -> float:
+    """The share of its time that a training waits, which takes images at a rate.
+
+    Args:
+        config: whose loader has one process.
+        images: about how many are taken.
+        rate: per second, of batches that take as long as they have images.
+    """
+    overrides = ["INPUT.TRAIN_CROP_SIZE", str(SIDE), "DATALOADER.NUM_WORKERS", "1"]
+    overrides += ["DATASETS.TRAIN", f"('{DATASET}',)", "MODEL.CFRSAM.TRAIN_PROMPTS", "centroid"]
+    cfg = load_config(str(CONFIGS / config), overrides)
+    batch = cfg.SOLVER.IMS_PER_BATCH
+    batches = iter(build_train_loader(cfg))
+    next(batches)  # until then the process starts
+    start = time.perf_counter()
+    waited = 0.0
+    for _ in range(max(images // batch, 1)):
+        time.sleep(batch / rate)
+        begun = time.perf_counter()
+        next(batches)
+        waited += time.perf_counter() - begun
+    return waited / (time.perf_counter() - start)
+
+
+def report(images: int, runs: int, rate: float) -> str:
     model, step = training_step_of("b", NUCLEI)
     step_s = median_seconds(step, runs)
     prompts_s = median_seconds(lambda: model.find_prompts([random_image()]), runs)
@@ -98,8 +124,10 @@ def report(images: int, runs: int) -> str:
             (name, 1000 * seconds, f"{100 * seconds / whole:.0f} %")
             for name, seconds in [*slowest_first, rest]
         ]
+        waiting = waiting_share(config, images, rate)
         texts.append(
-            f"stage {stage}: {1 / whole:.0f} images per second on one core\n"
+            f"stage {stage}: {1 / whole:.0f} images per second on one core; a GPU of {rate:g} a "
+            f"second waits for {100 * waiting:.1f} % of its time\n"
             + tabulate(rows, ("", "ms per image", "share"), floatfmt=".2f")
         )
     texts.append(
@@ -118,10 +146,13 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=200, help="that each mapper reads")
     parser.add_argument("--runs", type=int, default=5, help="of the training step")
+    parser.add_argument("--rate", type=float, default=8.0, help="images per second of a GPU")
     args = parser.parse_args()
     check_count("--images", args.images)
     check_count("--runs", args.runs)
-    print(report(args.images, args.runs))
+    if not 0 < args.rate < float("inf"):
+        raise UserError(f"--rate is {args.rate}: give images per second, above 0")
+    print(report(args.images, args.runs, args.rate))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from cfrsam_d2.modeling.precision import FLOAT32, Precision
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parent / "configs"
 SIDE = 1024  # px of the image that all segment
+MOST_IN_A_ROW = 4  # tiles: two batches of the peers' 8
 MPP = 0.25  # µm per px
 NUCLEI = 25  # on IMAGE_SIZE×IMAGE_SIZE px
 OVERLAP = 64  # px, of tiles and of windows
@@ -66,8 +67,8 @@ class Tiling:
     stride: int
 
     def count(self, side: int = SIDE) -> int:
-        """How many fit in a row of `side` px."""
-        return (side - self.size) // self.stride + 1
+        """How many are computed in a row: those that fit in `side` px, at most four."""
+        return min((side - self.size) // self.stride + 1, MOST_IN_A_ROW)
 
     def extent(self, side: int = SIDE) -> int:
         """Px that these cover of the row."""
@@ -122,7 +123,8 @@ class PeersProcess:
         Raises:
             UserError: the process has ended.
         """
-        print("run", network, tiling.size, tiling.stride, file=self._stdin, flush=True)
+        given = (network, tiling.size, tiling.stride, tiling.count())
+        print("run", *given, file=self._stdin, flush=True)
         return float(self._answer())
 
     def _answer(self) -> str:
@@ -174,7 +176,9 @@ class OwnModel:
     def masks(self, image: Tensor, tiling: Tiling, precision: Precision) -> Work:
         """Stage 2 and what comes after it on the windows of an image (3, side, side)."""
         model, extent = self.model, tiling.extent(image.shape[1])
-        proposals = [known_proposals(round(NUCLEI * (extent / IMAGE_SIZE) ** 2), extent)]
+        # Each nucleus is decoded in one window: so there are as many as on the area that counts.
+        counted = tiling.count(image.shape[1]) * tiling.stride
+        proposals = [known_proposals(round(NUCLEI * (counted / IMAGE_SIZE) ** 2), extent)]
         overlap = tiling.size - tiling.stride
         # One at a time, as on slides.
         window = replace(model.sliding_window, size=tiling.size, overlap=overlap, batch=1)

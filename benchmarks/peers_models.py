@@ -3,8 +3,8 @@
     python benchmarks/peers_models.py IMAGE.npy THREADS NETWORK …
 
 Nothing of the project is imported. The first line of the output says which packages compute; then
-each line `run NETWORK SIZE STRIDE` of the input is answered by the seconds that the network takes
-for the tiles of the image (3, side, side). It ends with its input.
+each line `run NETWORK SIZE STRIDE COUNT` of the input is answered by the seconds that the network
+takes for COUNT×COUNT tiles of the image (3, side, side). It ends with its input.
 """
 
 import json
@@ -56,9 +56,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def cut(image: Tensor, size: int, stride: int) -> Tensor:
-    """The tiles of an image that fit in it whole, (n, 3, size, size)."""
-    tiles = image.unfold(1, size, stride).unfold(2, size, stride)
+def cut(image: Tensor, size: int, stride: int, count: int) -> Tensor:
+    """The first tiles of an image, count in a row, (count², 3, size, size)."""
+    tiles = image.unfold(1, size, stride)[:, :count].unfold(2, size, stride)[:, :, :count]
     return tiles.permute(1, 2, 0, 3, 4).flatten(0, 1).contiguous()
 
 
@@ -73,8 +73,9 @@ def seconds(network: nn.Module, tiles: Tensor) -> float:
 def answer(networks: dict[str, nn.Module], image: Tensor, lines: Iterable[str], to: TextIO) -> None:
     """Answer the lines of an input, one after the other."""
     for line in lines:
-        _, name, size, stride = line.split()
-        print(seconds(networks[name], cut(image, int(size), int(stride))), file=to, flush=True)
+        _, name, *tiling = line.split()
+        tiles = cut(image, *map(int, tiling))
+        print(seconds(networks[name], tiles), file=to, flush=True)
 
 
 def main() -> None:

@@ -201,6 +201,9 @@ def _add_inference_keys(cfg: CN) -> None:
     node.BATCH = 8  # windows of 256×256 px encoded at once, fewer of larger ones; bounds memory
     # px: in larger windows each prompt is decoded in a part of this size of the window's maps.
     node.FRAME = 256
+    # A prompt in the overlap of windows is decoded in each of them, as published, and the best mask
+    # stays; or only in the one that reaches farthest around it.
+    node.REPEAT_PROMPTS = False
     # Whole slides, px at the model's resolution, multiples of 32: the side of what stage 1 looks at
     # at once, and the context around it; and the threads that read ahead.
     cfg.SLIDE = CN({"TILE": 1280, "HALO": 128, "READERS": 2})

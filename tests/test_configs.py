@@ -166,6 +166,8 @@ def expected(name: str) -> dict[str, Any]:
         "SOLVER.CHECKPOINT_PERIOD": math.ceil(period * iterations),
         "TEST.EVAL_PERIOD": math.ceil(period * iterations),
         "TEST.CLASS_F1_RADIUS": CLASS_F1_RADII[dataset],
+        # As published where images are larger than a window.
+        "MODEL.SLIDING_WINDOW.REPEAT_PROMPTS": dataset != "pannuke",
         "OUTPUT_DIR": f"{output}{leaf}",
     }
     keys |= {f"DATASETS.{key}": [value] for key, value in datasets_of(dataset, split).items()}

@@ -61,6 +61,8 @@ class SlidingWindow:
             neighbouring window has them whole.
         batch: most windows of 256×256 px that are encoded at once, of larger ones fewer.
         frame: px; in a larger window prompts are decoded in frames of this size.
+        repeat_prompts: a prompt is decoded in every window that it lies in, as published; without,
+            in the one that reaches farthest around it.
 
     Raises:
         UserError: windows would not move on, or frames do not begin where cells do.
@@ -71,6 +73,7 @@ class SlidingWindow:
     edge_tolerance: int = 7
     batch: int = 8
     frame: int = 256
+    repeat_prompts: bool = False
 
     def __post_init__(self) -> None:
         if self.frame <= 0 or self.frame % (2 * CELL):
@@ -102,6 +105,27 @@ class SlidingWindow:
             for y in self.starts(height)
             for x in self.starts(width)
         ]
+
+    def core(self, window: Window, image_size: tuple[int, int]) -> Window:
+        """The part of a window whose prompts are decoded in it: to the middle of each overlap.
+
+        Args:
+            window: one of `windows`.
+            image_size: H, W.
+        """
+        (x0, x1), (y0, y1) = (
+            self._core(window.x0, window.x1, image_size[1]),
+            self._core(window.y0, window.y1, image_size[0]),
+        )
+        return window if self.repeat_prompts else Window(window.image, x0, y0, x1, y1)
+
+    def _core(self, first: int, end: int, length: int) -> tuple[int, int]:
+        """That of a window from `first` to `end` in a row or column of `length` px."""
+        previous_end = (first - 1) // self.stride * self.stride + self.size
+        return (
+            (first + previous_end) // 2 if first > 0 else first,
+            (min(first + self.stride, length - self.size) + end) // 2 if end < length else end,
+        )
 
     def frames(self, window: Window) -> list[Frame]:
         """The frames of a window, row by row; each overlaps its neighbours by a half.
@@ -138,13 +162,13 @@ class SlidingWindow:
 
         Args:
             image_sizes: H, W of each image.
-            prompts: of each image, (P, 2·n): windows without any are left out.
+            prompts: of each image, (P, 2·n): windows that decode none are left out.
         """
         windows = [
             window
             for image, size in enumerate(image_sizes)
             for window in self.windows(image, *size)
-            if prompts is None or len(prompts_in_window(prompts[image], window)[0])
+            if prompts is None or in_core(prompts[image], self.core(window, size)).any()
         ]
         by_size: dict[tuple[int, int], list[Window]] = {}
         for window in windows:
@@ -194,9 +218,9 @@ def prompts_in_window(prompts: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     return inside, cut.flatten(1)
 
 
-def in_core(prompts: Tensor, frame: Frame) -> Tensor:
-    """Which prompts of an image, (P, 2·n), have their centers in a frame's core: bool, (P,)."""
-    (_, x0, y0, x1, y1), (x, y) = frame.core, centers(prompts).unbind(dim=1)
+def in_core(prompts: Tensor, core: Window) -> Tensor:
+    """Which prompts of an image, (P, 2·n), have their centers in a core: bool, (P,)."""
+    (_, x0, y0, x1, y1), (x, y) = core, centers(prompts).unbind(dim=1)
     return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
 
 

@@ -5,6 +5,7 @@ The first two can be shared by several workers: each makes the parts of every n-
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,9 +155,11 @@ class SlideJob:
         return [each for each in self.lattice.chunks() if self.tissue.touches(*each.box)]
 
     def _windows(self, index: points.PointIndex) -> dict[Chunk, list[Window]]:
-        """The windows that hold points, of each chunk that has any."""
+        """The windows that decode points, of each chunk that has any."""
+        size = (self.lattice.height, self.lattice.width)
+        core = partial(self.lattice.sliding_window.core, image_size=size)
         windows = {
-            chunk: [each for each in self.lattice.windows(chunk) if index.has(Box(*each[1:]))]
+            chunk: [each for each in self.lattice.windows(chunk) if index.has(Box(*core(each)[1:]))]
             for chunk in self.lattice.chunks()
         }
         return {chunk: each for chunk, each in windows.items() if each}

@@ -131,5 +131,6 @@ class PointIndex:
         return indices[((points >= first_pixel) & (points <= last_pixel)).all(axis=1)]
 
     def has(self, box: Box) -> bool:
-        """Whether a box holds the pixel of a point."""
-        return len(self.inside(box)) > 0
+        """Whether a point lies in a box, its last pixels' far edges excluded."""
+        near = self.points[self.inside(Box(box.x0, box.y0, box.x1 + 1, box.y1 + 1))]
+        return bool((near < (box.x1, box.y1)).all(axis=1).any())

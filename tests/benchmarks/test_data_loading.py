@@ -1,10 +1,12 @@
 """The time of loading, on a few images."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import albumentations as A
 import numpy as np
 import pytest
+from detectron2.config import CfgNode
 
 from benchmarks import data_loading
 from benchmarks.data_loading import mapper_seconds, timed_steps
@@ -29,6 +31,42 @@ def test_steps_are_a_part_of_the_whole() -> None:
     assert 0 < sum(of_steps.values()) < whole
 
 
+def test_a_consumer_waits_for_slow_loading_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        """Time that passes where it is told to."""
+
+        now = 0.0
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+
+        def perf_counter(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    class Slow:
+        """A loader whose batches take 0.1 s of its own time."""
+
+        def __init__(self, cfg: CfgNode) -> None:
+            assert cfg.DATALOADER.NUM_WORKERS == 1
+
+        def __iter__(self) -> Iterator[None]:
+            while True:
+                clock.sleep(0.1)
+                yield
+
+    monkeypatch.setattr(data_loading, "time", clock)
+    monkeypatch.setattr(data_loading, "build_train_loader", Slow)
+    # Two images a batch: 0.1 s of work at 20 a second.
+    share = data_loading.waiting_share("cfrsam_b.yaml", images=6, rate=20)
+    assert share == pytest.approx(0.5)
+
+
+def test_one_process_loads_for_training() -> None:
+    assert 0 <= data_loading.waiting_share("cfrsam_b.yaml", images=4, rate=50) < 1
+
+
 def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_loading, "training_step_of", lambda name, count: (None, None))
     seconds = iter([2.0, 0.5])
@@ -36,8 +74,10 @@ def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         data_loading, "mapper_seconds", lambda config, images: (0.02, {"Blur": 0.005})
     )
-    report = data_loading.report(images=1, runs=1)
+    monkeypatch.setattr(data_loading, "waiting_share", lambda config, images, rate: rate / 1000)
+    report = data_loading.report(images=1, runs=1, rate=8)
     assert "stage 1: 50 images per second on one core" in report
+    assert report.count("a GPU of 8 a second waits for 0.8 % of its time") == 2
     assert report.count("Blur") == 2
     assert "25 %" in report
     assert "100 times its loading" in report

@@ -25,10 +25,10 @@ while line := input():
 def test_what_tiles_overlap_by_counts_once() -> None:
     """16 million px are a mm²."""
     for tiling, count, extent, counted in [
-        (Tiling(256, 192), 5, 1024, 960),
+        (Tiling(256, 192), 4, 832, 768),
         (Tiling(1024, 960), 1, 1024, 960),
         (Tiling(896, 832), 1, 896, 832),
-        (Tiling(256, 164), 5, 912, 820),
+        (Tiling(256, 164), 4, 748, 656),
     ]:
         assert (tiling.count(), tiling.extent()) == (count, extent)
         assert tiling.mm2() == pytest.approx(counted**2 / 16e6)
@@ -48,11 +48,12 @@ class Sizes(nn.Module):
 
 def test_the_peers_process_gives_each_network_the_tiles_that_are_asked_for() -> None:
     image = torch.arange(3 * 64**2).view(3, 64, 64)
-    tiles = peers_models.cut(image, 16, 12)
-    assert torch.equal(tiles[6], image[:, 12:28, 12:28])  # of five in a row
+    tiles = peers_models.cut(image, 16, 12, 4)
+    assert len(tiles) == 16
+    assert torch.equal(tiles[5], image[:, 12:28, 12:28])
     networks, answers = {"a": Sizes(), "b": Sizes()}, io.StringIO()
-    peers_models.answer(networks, image, ["run a 16 12\n", "run b 64 60\n"], answers)
-    assert networks["a"].seen == [(8, 3, 16, 16)] * 3 + [(1, 3, 16, 16)]
+    peers_models.answer(networks, image, ["run a 16 12 3\n", "run b 64 60 1\n"], answers)
+    assert networks["a"].seen == [(8, 3, 16, 16), (1, 3, 16, 16)]
     assert networks["b"].seen == [(1, 3, 64, 64)]
     assert all(float(line) > 0 for line in answers.getvalue().splitlines())
     assert {name for each in peers.PEERS.values() for name in each} == {*peers_models.NETWORKS}
@@ -61,8 +62,8 @@ def test_the_peers_process_gives_each_network_the_tiles_that_are_asked_for() -> 
 def test_turns_with_another_process() -> None:
     with peers_process([sys.executable, "-S", "-c", STUB]) as process:
         assert process.versions == {"torch": "1"}
-        assert process.seconds("ab", Tiling(64, 60)) == len("run ab 64 60")
-        assert process.seconds("a", Tiling(64, 60)) == len("run a 64 60")
+        assert process.seconds("ab", Tiling(64, 60)) == len("run ab 64 60 4")
+        assert process.seconds("a", Tiling(64, 60)) == len("run a 64 60 4")
 
 
 def test_a_process_that_does_not_answer() -> None:

@@ -49,6 +49,28 @@ def test_windows_cover_the_image_and_share_the_overlap():
             assert (window.x0, window.x1, window.y1 - window.y0) == (0, 90, 100)
 
 
+def test_each_prompt_lies_in_the_core_of_one_window():
+    """Which reaches at least half of the overlap around it; the last one overlaps by more."""
+    sliding_window = SlidingWindow(100, 30)
+    for height, width in [(100, 90), (101, 170), (171, 250), (240, 239), (350, 40)]:
+        owners = torch.zeros(height, width, dtype=torch.int64)
+        for window in sliding_window.windows(4, height, width):
+            image, x0, y0, x1, y1 = sliding_window.core(window, (height, width))
+            owners[y0:y1, x0:x1] += 1
+            assert image == 4
+            assert x0 == window.x0 == 0 or x0 - window.x0 >= 15
+            assert y0 == window.y0 == 0 or y0 - window.y0 >= 15
+            assert x1 == window.x1 == width or window.x1 - x1 >= 15
+            assert y1 == window.y1 == height or window.y1 - y1 >= 15
+        assert (owners == 1).all()
+
+
+def test_with_repeated_prompts_a_window_is_its_core():
+    repeating = SlidingWindow(100, 30, repeat_prompts=True)
+    for window in repeating.windows(0, 240, 170):
+        assert repeating.core(window, (240, 170)) == window
+
+
 def test_a_window_is_one_frame_unless_it_is_larger():
     for window in (Window(2, 0, 0, 256, 256), Window(0, 192, 5, 448, 105), Window(0, 0, 0, 3, 1)):
         assert SlidingWindow(256, 64).frames(window) == [Frame(window, window)]
@@ -75,7 +97,7 @@ def test_each_prompt_lies_in_one_core_and_deep_in_its_frame():
         assert (owners == 1).all()
         borders = [[core.x0, core.y0] for _, core in frames]
         prompts = torch.tensor([*borders, *([x + 0.5, y - 0.001] for x, y in borders if y > 30)])
-        assert (torch.stack([in_core(prompts, each) for each in frames]).sum(dim=0) == 1).all()
+        assert (torch.stack([in_core(prompts, core) for _, core in frames]).sum(dim=0) == 1).all()
 
 
 def test_frames_that_do_not_begin_with_a_cell_are_refused():
@@ -108,6 +130,12 @@ def test_windows_without_prompts_are_left_out():
     (batch,) = SlidingWindow(64, 0).batches([(64, 128)] * 3, prompts)
     assert batch == [Window(0, 64, 0, 128, 64), Window(2, 0, 0, 64, 64)]
     assert list(SlidingWindow(64, 0).batches([(64, 64)], [torch.zeros(0, 4)])) == []
+    # Of windows from 0 and from 32, it lies farther from the edge in the second.
+    in_overlap = [torch.tensor([[50.0, 9.0]])]
+    (batch,) = SlidingWindow(64, 32).batches([(64, 96)], in_overlap)
+    assert batch == [Window(0, 32, 0, 96, 64)]
+    (batch,) = SlidingWindow(64, 32, repeat_prompts=True).batches([(64, 96)], in_overlap)
+    assert len(batch) == 2
     assert list(SlidingWindow(64, 0).batches([])) == []
 
 

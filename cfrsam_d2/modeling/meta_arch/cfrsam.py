@@ -155,7 +155,12 @@ class CFRSAM(PromptLearner):
             "max_train_nuclei": node.MAX_TRAIN_NUCLEI,
             "nms_thresh": node.NMS_THRESH,
             "sliding_window": SlidingWindow(
-                window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH, window.FRAME
+                window.SIZE,
+                window.OVERLAP,
+                window.EDGE_TOLERANCE,
+                window.BATCH,
+                window.FRAME,
+                window.REPEAT_PROMPTS,
             ),
             "negative_prompts": node.NEGATIVE_PROMPTS,
             "box_beside_point": node.BOX_BESIDE_POINT,
@@ -242,7 +247,7 @@ class CFRSAM(PromptLearner):
     def segment(
         self, windows: Iterable[EncodedWindows], proposals: list[Instances]
     ) -> list[Instances]:
-        """Cut out at most one nucleus per proposal: the best over the windows that it lies in.
+        """Cut out at most one nucleus per proposal: the best over the windows that decode it.
 
         Dropped are masks without a pixel, and those that their window cuts off.
 
@@ -285,7 +290,9 @@ class CFRSAM(PromptLearner):
             inside, prompts = prompts_in_window(all_prompts[window.image], area)
             if self.negative_prompts:
                 prompts = with_negatives(prompts, self.negative_prompts)
-            own = in_core(all_prompts[window.image][inside], frame).nonzero().squeeze(1)
+            here = all_prompts[window.image][inside]
+            core = self.sliding_window.core(window, of_image.image_size)
+            own = (in_core(here, frame.core) & in_core(here, core)).nonzero().squeeze(1)
             corner = inside.new_tensor([[area.x0, area.y0]])
             for some in own.split(self.mask_head.prompts_per_chunk) if len(own) else ():
                 proposal = inside[some]

@@ -314,6 +314,7 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     node.NEGATIVE_PROMPTS = 2
     window = cfg.MODEL.SLIDING_WINDOW
     window.SIZE, window.OVERLAP, window.EDGE_TOLERANCE, window.BATCH = 128, 16, 5, 3
+    window.FRAME, window.REPEAT_PROMPTS = 64, True
     cfg.TEST.AUG.ENABLED = True
     cfg.MODEL.MASK_HEAD.CLASS_HEAD = True
     head = cfg.MODEL.MASK_HEAD
@@ -326,7 +327,7 @@ def test_every_config_key_reaches_the_model(cfg: CfgNode):
     assert isinstance(model, CFRSAM)
     assert (model.max_train_nuclei, model.nms_thresh) == (7, 0.3)
     assert model.train_prompts is random_prompts
-    assert model.sliding_window == SlidingWindow(128, 16, edge_tolerance=5, batch=3)
+    assert model.sliding_window == SlidingWindow(128, 16, 5, 3, frame=64, repeat_prompts=True)
     assert model.test_time_augmentation
     assert (model.mask_head.focal_weight, model.mask_head.boundary_weight) == (2.0, 3.0)
     assert model.mask_head.crop_sizes == [32, 64]

@@ -63,7 +63,7 @@ def test_the_class_is_of_the_best_mask():
         *inference(*inputs)[:2],
         torch.tensor([next(votes)]).log(),
     )
-    window = SlidingWindow(96, 32, edge_tolerance=3)
+    window = SlidingWindow(96, 32, edge_tolerance=3, repeat_prompts=True)
     proposals = proposals_at(
         (64, 160), torch.tensor([[80.0, 25.0]]), proposal_class_probs=torch.tensor([[0.5, 0.5]])
     )

@@ -106,8 +106,11 @@ def test_masks_without_a_pixel_are_dropped():
 
 
 def test_prompts_move_with_their_windows():
-    """Two windows, from 0 and from 192; a box is where its center is, and cut to the window."""
-    oracle = LabelOracle()
+    """Two windows, from 0 and from 192; a box is where its center is, and cut to the window.
+
+    As published both decode what lies in both; without repeated prompts the one in whose half of
+    the overlap it lies, from 224 on the second.
+    """
     boxes = torch.tensor([
         [10.0, 20.0, 30.0, 40.0],
         [180.0, 5.0, 240.0, 35.0],  # center 210: both
@@ -117,12 +120,15 @@ def test_prompts_move_with_their_windows():
     ends = boxes + torch.tensor([0, 0, 1, 1])
     proposals = proposals_at((100, 448), torch.zeros(4, 2), proposal_boxes=Boxes(ends))
     image = torch.ones(3, 100, 448)  # one nucleus everywhere, so that all masks are cut off
-    (found,) = segment(oracle_model(oracle), [image], [proposals])
-    assert len(found) == 0
-    assert oracle.prompts == [
-        *([10, 20, 30, 40], [180, 5, 240, 35], [100, 0, 255, 10]),
-        *([0, 5, 48, 35], [48, 50, 88, 99], [0, 0, 108, 10]),
-    ]
+    first = [[10, 20, 30, 40], [180, 5, 240, 35], [100, 0, 255, 10]]
+    second = [[0, 5, 48, 35], [48, 50, 88, 99], [0, 0, 108, 10]]
+    for repeats, expected in [(True, [*first, *second]), (False, [*first, second[1]])]:
+        oracle = LabelOracle()
+        window = SlidingWindow(256, 64, edge_tolerance=7, repeat_prompts=repeats)
+        model = oracle_model(oracle, sliding_window=window)
+        (found,) = segment(model, [image], [proposals])
+        assert len(found) == 0
+        assert oracle.prompts == expected
 
 
 class WindowTeller(LabelOracle):
@@ -140,11 +146,13 @@ def test_the_best_scored_mask_of_a_prompt_stays():
     """Two windows see the nucleus whole; the second one's answer is better and differs."""
     image = torch.zeros(3, 256, 448)
     image[:, :, 256:] = 1  # the second window alone sees it
-    proposals = proposals_at((256, 448), torch.tensor([[30.0, 40.0], [224.0, 40.0]]))
-    (found,) = segment(oracle_model(WindowTeller()), [image], [proposals])
+    proposals = proposals_at((256, 448), torch.tensor([[30.0, 40.0], [215.0, 40.0]]))
+    window = SlidingWindow(256, 64, edge_tolerance=7, repeat_prompts=True)
+    model = oracle_model(WindowTeller(), sliding_window=window)
+    (found,) = segment(model, [image], [proposals])
     assert found.pred_classes.tolist() == [1, 0]
     assert found.scores.tolist() == pytest.approx([0.6, 0.5])
-    assert found.pred_boxes.tensor.tolist() == [[224, 40, 227, 44], [30, 40, 33, 43]]
+    assert found.pred_boxes.tensor.tolist() == [[215, 40, 218, 44], [30, 40, 33, 43]]
 
 
 def test_an_image_that_fits_is_segmented_at_once():
@@ -271,7 +279,8 @@ def assert_same(ours: Instances, theirs: Instances) -> None:
 
 def model_of_small_windows(learner: nn.Module | None = None) -> CFRSAM:
     """Whose masks are the decoder's: untrained, refinement gives no pixel or all."""
-    window = SlidingWindow(64, 24, edge_tolerance=-1, batch=4)  # nothing is cut off
+    # Nothing is cut off.
+    window = SlidingWindow(64, 24, edge_tolerance=-1, batch=4, repeat_prompts=True)
     head = tiny_head(final_mask="initial")
     return tiny_cfrsam(learner, head, nms_thresh=1.0, sliding_window=window).eval()
 

@@ -84,7 +84,7 @@ def test_a_network_without_orientation_gives_the_same_masks():
         for label, (x, y) in enumerate(own, start=1):
             image[y : y + 10, x : x + 6] = label
     oracle = LabelOracle(score=lambda numbers: numbers / 10)
-    window = SlidingWindow(128, 64, edge_tolerance=3, batch=4)
+    window = SlidingWindow(128, 64, edge_tolerance=3, batch=4, repeat_prompts=True)
     model = oracle_model(oracle, sliding_window=window, test_time_augmentation=True)
     proposals = [
         proposals_at(tuple(image.shape), torch.tensor(own) + 3.0)
