@@ -19,7 +19,9 @@ from ..errors import UserError
 from ..files import folder_lock, make_folder, replaced_folder, write_bytes
 from ..predictor import NucleusPredictor, read_as_rgb
 
-LEAST_IOU = 0.999  # of the masks of both, in the mean
+# Of the masks of both, in the mean, by form.
+LEAST_IOU = {"onnx": 0.999, "torch": 0.999, "int8": 0.95}
+MOST_OTHERS = {"onnx": 0.0, "torch": 0.0, "int8": 0.02}  # share of nuclei by which both may differ
 MOST_PX = 0.01  # between points of both
 RUNS = 3
 
@@ -39,9 +41,10 @@ class Agreement:
     iou: float
     seconds: tuple[float, float]
 
-    @property
-    def holds(self) -> bool:
-        return self.nuclei[0] == self.nuclei[1] and self.iou >= LEAST_IOU
+    def holds(self, form: str) -> bool:
+        """Whether they agree as far as an export of a form has to."""
+        others = abs(self.nuclei[0] - self.nuclei[1])
+        return others <= MOST_OTHERS[form] * self.nuclei[0] and self.iou >= LEAST_IOU[form]
 
 
 def export_model(cfg: CfgNode, output: Path, form: str, image: Path) -> Agreement:
@@ -50,7 +53,7 @@ def export_model(cfg: CfgNode, output: Path, form: str, image: Path) -> Agreemen
     Args:
         cfg: of the model, with its weights.
         output: the folder.
-        form: "onnx" or "torch".
+        form: "onnx", "int8" (ONNX, too) or "torch".
         image: on which both have to find the same.
 
     Raises:
@@ -62,7 +65,7 @@ def export_model(cfg: CfgNode, output: Path, form: str, image: Path) -> Agreemen
     with folder_lock(output), replaced_folder(output, RECORD) as partial:
         export_networks(predictor.model, predictor.cfg, partial, form)
         agreement = compare(predictor, NucleusPredictor(cfg, partial), pixels)
-        if not agreement.holds:
+        if not agreement.holds(form):
             raise UserError(
                 f"the export does not agree with its model on {image}: {agreement}; "
                 "take another form, or other versions of PyTorch and ONNX"
@@ -111,10 +114,7 @@ def as_text(agreement: Agreement) -> str:
     model, export = agreement.seconds
     rows = [("nuclei", *agreement.nuclei), ("seconds", f"{model:.2f}", f"{export:.2f}")]
     table = tabulate(rows, ["", "PyTorch", "exported"])
-    return (
-        f"{table}\nthe same nuclei, mean IoU {agreement.iou:.5f}; "
-        f"{model / export:.2f} times as fast as PyTorch"
-    )
+    return f"{table}\nmean IoU {agreement.iou:.5f}; {model / export:.2f} times as fast as PyTorch"
 
 
 def _seconds(work: Callable[[np.ndarray], Instances], pixels: np.ndarray) -> float:

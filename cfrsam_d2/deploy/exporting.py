@@ -4,6 +4,7 @@ import warnings
 from contextlib import ExitStack
 from functools import reduce
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -45,15 +46,16 @@ def export_networks(model: PromptLearner, cfg: CfgNode, folder: Path, form: str)
         model: of either stage.
         cfg: of the model.
         folder: which exists.
-        form: "onnx" or "torch".
+        form: "onnx", "int8" (ONNX, too) or "torch".
 
     Raises:
         UserError: the model cannot be exported, or what that takes is not installed.
     """
     check_torch()
-    write = write_onnx if form == "onnx" else write_program
+    write = {"onnx": write_onnx, "int8": write_int8, "torch": write_program}[form]
+    suffix = SUFFIXES["torch" if form == "torch" else "onnx"]
     for network in tqdm([*networks_of(model)], "networks", leave=False):
-        path = folder / (network.name + SUFFIXES[form])
+        path = folder / (network.name + suffix)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporters, about themselves
             write(network, exported_program(network), path)
@@ -119,3 +121,30 @@ def write_onnx(network: Network, program: torch.export.ExportedProgram, path: Pa
         ) from None
     assert exported is not None
     exported.save(path)
+
+
+def write_int8(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write it as an ONNX file; of an encoder with linear layers in 8-bit integers.
+
+    Weights have a scale for each output, inputs one for each call. Weights are of 7 bits: sums of 8
+    overflow on processors without VNNI.
+
+    Raises:
+        UserError: see `write_onnx`.
+    """
+    if network.name != "encoder":
+        write_onnx(network, program, path)
+        return
+    with TemporaryDirectory(dir=path.parent) as folder:
+        exact = Path(folder) / path.name
+        write_onnx(network, program, exact)
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        quantize_dynamic(
+            exact,
+            path,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+        )

@@ -12,6 +12,8 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from PIL import Image
 from tiny_demo import TINY
+from torch import Tensor
+from torch.export import Dim
 
 from cfrsam_d2.apps import export_model as app
 from cfrsam_d2.data.image import read_rgb
@@ -21,9 +23,10 @@ from cfrsam_d2.deploy.exporting import (
     SUFFIXES,
     export_networks,
     exported_program,
+    write_int8,
     write_program,
 )
-from cfrsam_d2.deploy.networks import PointEncoder, networks_of
+from cfrsam_d2.deploy.networks import Network, PointEncoder, networks_of
 from cfrsam_d2.deploy.running import load_program, use_networks
 from cfrsam_d2.engine import build_trained_model, load_config
 from cfrsam_d2.errors import UserError
@@ -68,7 +71,7 @@ def stage1(tmp_path_factory: pytest.TempPathFactory, image: Path) -> tuple[CfgNo
 def test_an_export_is_a_config_as_any_other(tmp_path: Path, image: Path) -> None:
     folder = tmp_path / "programs"
     agreement = app.export_model(shipped(), folder, "torch", image)
-    assert agreement.holds
+    assert agreement.holds("torch")
     assert agreement.nuclei[0] > 4
     export, model = NucleusPredictor(folder / "config.yaml"), NucleusPredictor(shipped())
     part = np.asarray(Image.open(image))[20:, :110]
@@ -110,7 +113,7 @@ def test_stage_1_in_onnx_runtime(stage1: tuple[CfgNode, Path], image: Path) -> N
 def test_everything_in_onnx_runtime(tmp_path: Path, image: Path) -> None:
     cfg = shipped("MODEL.CFRSAM.NEGATIVE_PROMPTS", "2")
     agreement = app.export_model(cfg, tmp_path / "onnx", "onnx", image)
-    assert agreement.holds
+    assert agreement.holds("onnx")
     assert agreement.nuclei[0] > 4
 
 
@@ -175,6 +178,53 @@ def test_an_encoder_at_any_size(tmp_path: Path, keys: list[str]) -> None:
                 torch.testing.assert_close(
                     getattr(of_export, name), getattr(of_model, name), atol=1e-4, rtol=1e-4
                 )
+
+
+@torch.no_grad()
+def test_linear_layers_in_8_bit_integers(tmp_path: Path) -> None:
+    """Of encoders alone; products of two inputs stay as they are."""
+    import onnx
+
+    class Layers(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(16, 24)
+
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            y = self.linear(x)
+            return (y @ y.mT,)
+
+    torch.manual_seed(0)
+    layers, x = Layers(), torch.randn(5, 7, 16)
+    for name in ("encoder", "refiner"):
+        network = Network(name, layers, {"x": x[:3]}, ({0: Dim("n", min=1, max=9)},))
+        write_int8(network, exported_program(network), tmp_path / f"{name}.onnx")
+    assert {each.name for each in tmp_path.iterdir()} == {"encoder.onnx", "refiner.onnx"}
+    kinds = {
+        name: [node.op_type for node in onnx.load(tmp_path / f"{name}.onnx").graph.node]
+        for name in ("encoder", "refiner")
+    }
+    assert kinds["encoder"].count("MatMulInteger") == kinds["encoder"].count("MatMul") == 1
+    assert "MatMulInteger" not in kinds["refiner"]
+    (expected,) = layers(x)
+    (found,) = running._network(tmp_path, "encoder", x.device)(x)
+    assert 0 < (found - expected).abs().mean() < 0.03 * expected.abs().mean()
+    (found,) = running._network(tmp_path, "refiner", x.device)(x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_export_in_8_bit_integers_may_differ_by_little() -> None:
+    for nuclei, iou, forms in [
+        ((100, 100), 0.9995, {"onnx", "torch", "int8"}),
+        ((100, 98), 0.9995, {"int8"}),
+        ((100, 97), 0.9995, set()),
+        ((100, 100), 0.96, {"int8"}),
+        ((100, 100), 0.94, set()),
+        ((0, 0), 1.0, {"onnx", "torch", "int8"}),
+        ((0, 1), 1.0, set()),
+    ]:
+        agreement = app.Agreement(nuclei, iou, (1.0, 1.0))
+        assert {form for form in app.LEAST_IOU if agreement.holds(form)} == forms
 
 
 def test_points_are_embedded_as_sams_encoder_does() -> None:

@@ -101,11 +101,9 @@ class Attention(sam.Attention):
 def _some_rows(q: Tensor, of_rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
     """Rows of queries (n, E, h, w, d), and what relative positions say of them, no more at once
     than `MOST_LOGITS` allows, as if windows were square; of an export to any size, all."""
-    at_once = (
-        q.shape[2]
-        if isinstance(q.numel(), torch.SymInt)
-        else max(MOST_LOGITS // (q[:, :, 0, :, 0].numel() * of_rows.shape[1] ** 2), 1)
-    )
+    if isinstance(q.numel(), torch.SymInt):
+        return [(q, of_rows)]
+    at_once = max(MOST_LOGITS // (q[:, :, 0, :, 0].numel() * of_rows.shape[1] ** 2), 1)
     return zip(q.split(at_once, dim=2), of_rows.split(at_once), strict=True)
 
 
