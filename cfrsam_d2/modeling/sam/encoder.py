@@ -88,11 +88,12 @@ class Attention(sam.Attention):
         of_rows = relative_positions(window[0], self.rel_pos_h)[: read[0]]  # (h, w, d)
         of_columns = relative_positions(window[1], self.rel_pos_w)[: read[1]]
         keys, values = k.flatten(2, 3), v.flatten(2, 3)
+        is_export = isinstance(q.numel(), torch.SymInt)  # to any size: then nothing is split
         attended = [
             F.scaled_dot_product_attention(
                 some.flatten(2, 3), keys, values, _position_bias(some, of_some, of_columns)
             )
-            for some, of_some in _some_rows(q, of_rows)
+            for some, of_some in ([(q, of_rows)] if is_export else _some_rows(q, of_rows))
         ]
         attended = torch.cat(torch.cat(attended, dim=2).unbind(1), dim=2)  # (n, queries, D)
         return self.proj(attended.unflatten(1, read))
@@ -100,9 +101,7 @@ class Attention(sam.Attention):
 
 def _some_rows(q: Tensor, of_rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
     """Rows of queries (n, E, h, w, d), and what relative positions say of them, no more at once
-    than `MOST_LOGITS` allows, as if windows were square; of an export to any size, all."""
-    if isinstance(q.numel(), torch.SymInt):
-        return [(q, of_rows)]
+    than `MOST_LOGITS` allows, as if windows were square."""
     at_once = max(MOST_LOGITS // (q[:, :, 0, :, 0].numel() * of_rows.shape[1] ** 2), 1)
     return zip(q.split(at_once, dim=2), of_rows.split(at_once), strict=True)
 
