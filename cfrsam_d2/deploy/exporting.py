@@ -130,16 +130,20 @@ def write_int8(network: Network, program: torch.export.ExportedProgram, path: Pa
     overflow on processors without VNNI.
 
     Raises:
-        UserError: see `write_onnx`.
+        UserError: ONNX Runtime is not installed, or see `write_onnx`.
     """
     if network.name != "encoder":
         write_onnx(network, program, path)
         return
+    try:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError:
+        raise UserError(
+            "exporting with --form int8 needs ONNX Runtime: pip install cfrsam_d2[export]"
+        ) from None
     with TemporaryDirectory(dir=path.parent) as folder:
         exact = Path(folder) / path.name
         write_onnx(network, program, exact)
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
         quantize_dynamic(
             exact,
             path,

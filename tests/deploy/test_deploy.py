@@ -181,7 +181,7 @@ def test_an_encoder_at_any_size(tmp_path: Path, keys: list[str]) -> None:
 
 
 @torch.no_grad()
-def test_linear_layers_in_8_bit_integers(tmp_path: Path) -> None:
+def test_linear_layers_in_8_bit_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of encoders alone; products of two inputs stay as they are."""
     import onnx
 
@@ -196,9 +196,13 @@ def test_linear_layers_in_8_bit_integers(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     layers, x = Layers(), torch.randn(5, 7, 16)
-    for name in ("encoder", "refiner"):
-        network = Network(name, layers, {"x": x[:3]}, ({0: Dim("n", min=1, max=9)},))
-        write_int8(network, exported_program(network), tmp_path / f"{name}.onnx")
+    networks = [
+        Network(name, layers, {"x": x[:3]}, ({0: Dim("n", min=1, max=9)},))
+        for name in ("encoder", "refiner")
+    ]
+    programs = [exported_program(each) for each in networks]
+    for network, program in zip(networks, programs, strict=True):
+        write_int8(network, program, tmp_path / f"{network.name}.onnx")
     assert {each.name for each in tmp_path.iterdir()} == {"encoder.onnx", "refiner.onnx"}
     kinds = {
         name: [node.op_type for node in onnx.load(tmp_path / f"{name}.onnx").graph.node]
@@ -211,6 +215,9 @@ def test_linear_layers_in_8_bit_integers(tmp_path: Path) -> None:
     assert 0 < (found - expected).abs().mean() < 0.03 * expected.abs().mean()
     (found,) = running._network(tmp_path, "refiner", x.device)(x)
     torch.testing.assert_close(found, expected)
+    monkeypatch.setitem(sys.modules, "onnxruntime.quantization", None)
+    with pytest.raises(UserError, match=r"int8 needs ONNX Runtime: pip install cfrsam_d2"):
+        write_int8(networks[0], programs[0], tmp_path / "encoder.onnx")
 
 
 def test_an_export_in_8_bit_integers_may_differ_by_little() -> None:
