@@ -74,9 +74,13 @@ class Tiling:
         """Px that these cover of the row."""
         return self.size + (self.count(side) - 1) * self.stride
 
+    def counted(self, side: int = SIDE) -> int:
+        """Px of the row that count, once each."""
+        return self.count(side) * self.stride
+
     def mm2(self, side: int = SIDE) -> float:
         """The area of a slide for which those in a square of `side` px stand."""
-        return (self.count(side) * self.stride * MPP / 1000) ** 2
+        return (self.counted(side) * MPP / 1000) ** 2
 
 
 def overlapping(size: int) -> Tiling:
@@ -177,7 +181,7 @@ class OwnModel:
         """Stage 2 and what comes after it on the windows of an image (3, side, side)."""
         model, extent = self.model, tiling.extent(image.shape[1])
         # Each nucleus is decoded in one window: so there are as many as on the area that counts.
-        counted = tiling.count(image.shape[1]) * tiling.stride
+        counted = tiling.counted(image.shape[1])
         proposals = [known_proposals(round(NUCLEI * (counted / IMAGE_SIZE) ** 2), extent)]
         overlap = tiling.size - tiling.stride
         # One at a time, as on slides.

@@ -31,7 +31,7 @@ FORMS = {
 
 
 def measure(form: str, nuclei: int, runs: int) -> tuple[float, float]:
-    """Seconds of a step, and GB that this process held.
+    """Seconds of a step, and GiB that this process held.
 
     Args:
         form: of FORMS.
