@@ -108,8 +108,9 @@ def _some_rows(q: Tensor, of_rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
 
 def _position_bias(q: Tensor, of_rows: Tensor, of_columns: Tensor) -> Tensor:
     """The part of relative positions in the logits: (n, E, queries, keys)."""
-    rows = torch.einsum("nehwd,hkd->nehwk", q, of_rows)
-    columns = torch.einsum("nehwd,wkd->nehwk", q, of_columns)
+    # Contiguous: of einsum's own layouts, the sum would be laid out anew.
+    rows = torch.einsum("nehwd,hkd->nehwk", q, of_rows).contiguous()
+    columns = torch.einsum("nehwd,wkd->nehwk", q, of_columns).contiguous()
     bias = rows[..., :, None] + columns[..., None, :]  # queries by rows and columns of keys
     return bias.flatten(4).flatten(2, 3)
 
