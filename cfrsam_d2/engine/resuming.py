@@ -43,6 +43,9 @@ MAY_CHANGE = {
     "MODEL.SLIDING_WINDOW.BATCH",
 }
 
+# Of whole slides, which no training reads.
+_OF_SLIDES = {"SLIDE.TILE", "SLIDE.HALO", "SLIDE.READERS"}
+
 
 def kept_keys(cfg: CfgNode) -> dict[str, Any]:
     """The keys of a training, with their values, that its checkpoints keep."""
@@ -76,7 +79,7 @@ def check_same_config(
             len(new),
             ", ".join(new),
         )
-    keys = (now.keys() & before.keys()) - set(may_change)
+    keys = (now.keys() & before.keys()) - set(may_change) - _OF_SLIDES
     if differing := sorted(key for key in keys if before[key] != now[key]):
         what = "; ".join(f"{key} {before[key]!r}, not {now[key]!r}" for key in differing)
         raise UserError(

@@ -61,6 +61,7 @@ def test_what_decides_no_number_may_change(
             *("OUTPUT_DIR", "elsewhere", "MODEL.WEIGHTS", "x.pth", "MODEL.DEVICE", "cpu"),
             *("DATALOADER.NUM_WORKERS", 3, "SOLVER.MAX_ITER", 100, "TEST.EVAL_PERIOD", 5),
             *("SOLVER.CHECKPOINT_PERIOD", 2, "DATASETS.TEST", "()", "MODEL.SAM.WEIGHTS", "y.pth"),
+            *("SLIDE.TILE", 512, "SLIDE.HALO", 64),
         ),
         checkpoint,
     )
