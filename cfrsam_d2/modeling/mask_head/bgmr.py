@@ -165,7 +165,9 @@ class BGMR(nn.Module):
         Returns:
             Refined logits and boundary logits, each (R, H, W).
         """
-        if detail.is_cpu and not self.training:  # whose convolutions and samplings are faster with channels together
+        if (
+            detail.is_cpu and not self.training
+        ):  # whose convolutions and samplings are faster with channels together
             together = partial(torch.Tensor.contiguous, memory_format=torch.channels_last)
             inputs = detail, mask_features, deep_features
             detail, mask_features, deep_features = map(together, inputs)
