@@ -165,9 +165,8 @@ class BGMR(nn.Module):
         Returns:
             Refined logits and boundary logits, each (R, H, W).
         """
-        if (
-            detail.is_cpu and not self.training
-        ):  # whose convolutions and samplings are faster with channels together
+        if detail.is_cpu and not self.training:
+            # Convolutions and samplings of a CPU are faster with channels together in memory.
             together = partial(torch.Tensor.contiguous, memory_format=torch.channels_last)
             inputs = detail, mask_features, deep_features
             detail, mask_features, deep_features = map(together, inputs)
