@@ -11,7 +11,7 @@ PyTorch is loaded. With it, or with any of the parts, comes what is registered w
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import standin, threads
+from . import memory, standin, threads
 from ._version import __version__
 from .errors import UserError
 
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 threads.wait_passively()
+memory.use_huge_pages()
 standin.install_if_missing()
 
 _HOMES = {

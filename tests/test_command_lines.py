@@ -16,6 +16,7 @@ import cfrsam_d2
 from cfrsam_d2.commands import predict
 from cfrsam_d2.commands.train import command_parser
 from cfrsam_d2.export import FORMATS
+from cfrsam_d2.memory import HUGE_PAGES
 from cfrsam_d2.threads import WAITING, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,8 +42,8 @@ print(json.dumps([ends, sorted(sys.modules), os.environ.get("OMP_WAIT_POLICY")])
 
 
 def in_new_process(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-    """Run Python code where nothing is said of how threads wait, but for `variables`."""
-    said = {name: value for name, value in os.environ.items() if name not in WORDS}
+    """Run Python code where nothing is said of threads or memory, but for `variables`."""
+    said = {name: value for name, value in os.environ.items() if name not in {*WORDS, HUGE_PAGES}}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env=said | {"PYTHONPATH": str(ROOT)} | variables,
@@ -83,6 +84,12 @@ def test_what_the_user_says_of_waiting_threads_stands() -> None:
     assert eval(in_new_process(code).stdout) == WAITING
     for said in ({"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
         assert eval(in_new_process(code, **said).stdout) == said
+
+
+def test_large_tensors_have_large_pages_unless_the_user_says_otherwise() -> None:
+    code = f"import cfrsam_d2, os; print(os.environ[{HUGE_PAGES!r}])"
+    assert in_new_process(code).stdout.split() == ["1"]
+    assert in_new_process(code, **{HUGE_PAGES: "0"}).stdout.split() == ["0"]
 
 
 def test_benchmarks_and_tests_say_how_threads_wait_before_torch() -> None:
