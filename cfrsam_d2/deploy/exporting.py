@@ -1,7 +1,6 @@
 """Write the networks of a model as files, for ONNX Runtime or as programs of `torch.export`."""
 
 import warnings
-from contextlib import ExitStack
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +16,6 @@ from ..checkpoint.frozen import checksum
 from ..errors import UserError
 from ..files import write_json
 from ..modeling.meta_arch import PromptLearner
-from ..modeling.plain import plain_form
-from ..modeling.sam.mala import AdaptiveMultiScaleConv
 from .networks import Network, networks_of
 
 RECORD = "export.json"  # what was exported, beside the networks
@@ -87,16 +84,9 @@ def config_value(cfg: CfgNode, key: str) -> Any:
 
 def exported_program(network: Network) -> torch.export.ExportedProgram:
     """A network as a graph for inputs of any of its sizes."""
-    with ExitStack() as forms:
-        for module in network.module.modules():
-            if isinstance(module, AdaptiveMultiScaleConv):
-                forms.enter_context(plain_form(module))  # a tenth of the steps
-        return torch.export.export(
-            network.module,
-            tuple(network.inputs.values()),
-            dynamic_shapes=network.sizes,
-            strict=False,
-        )
+    return torch.export.export(
+        network.module, tuple(network.inputs.values()), dynamic_shapes=network.sizes, strict=False
+    )
 
 
 def write_program(network: Network, program: torch.export.ExportedProgram, path: Path) -> None:

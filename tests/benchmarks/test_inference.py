@@ -8,7 +8,15 @@ from detectron2.config import CfgNode
 from tiny_config import TINY
 
 from benchmarks import inference
-from benchmarks.inference import compare, inference_of, iou, memory, training_step_of
+from benchmarks.inference import (
+    IMAGE_SIZE,
+    compare,
+    inference_of,
+    iou,
+    masks,
+    memory,
+    training_step_of,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +44,23 @@ def test_plain_then_ours_then_bfloat16(work_of: Callable, monkeypatch: pytest.Mo
         )
     )
     monkeypatch.setattr(inference, "median_seconds", lambda work, runs: (work(), float(runs))[1])
+    monkeypatch.setattr(inference, "has_bfloat16", lambda: True)
     assert compare(model, work, 3) == [3.0, 3.0, 3.0]
     assert [each[:3] for each in seen] == [(False, 1, 256), (True, 1, 32), (True, 1, 32)]
     assert [each[3] for each in seen[:2]] == [torch.float32] * 2
+    monkeypatch.setattr(inference, "has_bfloat16", lambda: False)
+    assert compare(model, lambda: None, 3) == [3.0, 3.0]
+
+
+def test_masks_of_crops_of_full_frames_and_in_bfloat16() -> None:
+    model, _ = inference_of("b", 2)
+    sizes, points = model.mask_head.crop_sizes, torch.tensor([[20.0, 30.0], [200.0, 100.0]])
+    image = model.normalize(torch.zeros(3, IMAGE_SIZE, IMAGE_SIZE))[None]
+    with torch.no_grad():
+        crops, frames, mixed = masks(model, image, points)
+    assert crops.shape == frames.shape == mixed.shape == (2, IMAGE_SIZE, IMAGE_SIZE)
+    assert sizes
+    assert model.mask_head.crop_sizes == sizes
 
 
 def test_memory_of_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
