@@ -16,7 +16,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
@@ -46,6 +45,8 @@ REGION = ROOT / "datasets" / "example" / "cmu1_region.tif"
 # Crops whose halo holds all that BGMR sees.
 EXACT_CROPS = ["MODEL.MASK_HEAD.CROP_SIZES", "[64, 80, 96]", "MODEL.MASK_HEAD.CROP_HALO", "24"]
 MIXED = Precision(mixed_in_training=True, mixed_in_inference=True)
+# By what the names of their figures end with; bfloat16 where the processor has it.
+PRECISIONS = {"": FLOAT32} | ({"_bfloat16": MIXED} if has_bfloat16() else {})
 NUCLEI, NUCLEI_OF_MEMORY = 25, 100
 ALL_AT_ONCE = 10**6  # prompts per chunk
 
@@ -91,10 +92,10 @@ def training_step_of(name: str, count: int) -> tuple[CFRSAM, Callable[[], object
 
 
 def compare(model: CFRSAM, work: Callable[[], object], runs: int) -> list[float]:
-    """Seconds of the plain form, of the project's own, and of this in bfloat16 if there is any."""
+    """Seconds of the plain form, and of the project's own in each of PRECISIONS."""
     with plain(model):
         seconds = [median_seconds(work, runs)]
-    for model.precision in [FLOAT32, MIXED] if has_bfloat16() else [FLOAT32]:
+    for model.precision in PRECISIONS.values():
         seconds.append(median_seconds(work, runs))
     return seconds
 
@@ -161,9 +162,11 @@ def report(models: list[str], runs: int, *, as_json: bool) -> None:
     for key, title, work_of, name in works:
         print(f"measuring {title.removesuffix(', s')}", file=sys.stderr, flush=True)
         plain_s, *others = compare(*work_of(name, NUCLEI), runs)
-        ratios = [plain_s / seconds for seconds in others]
-        rows.append((title, plain_s, *chain.from_iterable(zip(others, ratios, strict=True))))
-        figures |= dict(zip((key, f"{key}_bfloat16"), ratios, strict=False))
+        row = [title, plain_s]
+        for suffix, seconds in zip(PRECISIONS, others, strict=True):
+            row += [seconds, plain_s / seconds]
+            figures[key + suffix] = plain_s / seconds
+        rows.append(tuple(row))
     ious = trained_ious()
     crops, mixed = ious["full frame"], ious["bfloat16"]
     figures |= {"mask_iou_mean": float(crops.mean()), "mask_iou_min": float(crops.min())}

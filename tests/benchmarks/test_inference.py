@@ -44,11 +44,12 @@ def test_plain_then_ours_then_bfloat16(work_of: Callable, monkeypatch: pytest.Mo
         )
     )
     monkeypatch.setattr(inference, "median_seconds", lambda work, runs: (work(), float(runs))[1])
-    monkeypatch.setattr(inference, "has_bfloat16", lambda: True)
+    both = {"": inference.FLOAT32, "_bfloat16": inference.MIXED}
+    monkeypatch.setattr(inference, "PRECISIONS", both)
     assert compare(model, work, 3) == [3.0, 3.0, 3.0]
     assert [each[:3] for each in seen] == [(False, 1, 256), (True, 1, 32), (True, 1, 32)]
     assert [each[3] for each in seen[:2]] == [torch.float32] * 2
-    monkeypatch.setattr(inference, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(inference, "PRECISIONS", {"": inference.FLOAT32})
     assert compare(model, lambda: None, 3) == [3.0, 3.0]
 
 

@@ -58,10 +58,10 @@ def convolve_by_rows(z: Tensor, kernel: Tensor) -> Tensor:
     A cell's kernel, moved to its place among the w+k−1 columns of the padded map, is a row of a
     band matrix of w×(w+k−1): that times the columns is what one row of the kernels gives.
     """
-    width = z.shape[-1]
+    height, width = z.shape[-2:]
     size = math.isqrt(kernel.shape[1])
     padded = F.pad(z, (size // 2,) * 4, mode="reflect").permute(0, 2, 3, 1)  # channels last
-    seen = torch.stack([padded[:, y : y + z.shape[2]] for y in range(size)], dim=2)
+    seen = torch.stack([padded[:, y : y + height] for y in range(size)], dim=2)
     square = kernel.unflatten(1, (size, size)).permute(0, 3, 1, 4, 2)  # (B, h, k, w, k)
     # With w zeros after each kernel and w+k−1 columns to a line, each starts one further right.
     columns = width + size - 1
